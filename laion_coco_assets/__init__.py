@@ -1,0 +1,1 @@
+"""Recaption URL shards the way LAION-COCO was made, as a Dagster project."""

@@ -1,0 +1,1 @@
+"""The rules every output must keep: one .sql file a rule, run by DuckDB."""

@@ -1,0 +1,1 @@
+"""Looking at what came out: the page of examples. Knows nothing of Dagster."""

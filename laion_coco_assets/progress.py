@@ -1,0 +1,29 @@
+"""How long work says how far it is: the stages report to a `Progress`, whoever runs them decides how to show it."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives the progress of one stage over one shard."""
+
+    def start(self, stage: str, shard: str, total: int, done: int = 0) -> None:
+        """A stage begins on a shard of `total` rows, of which `done` were found in its checkpoints."""
+
+    def advance(self, rows: int) -> None:
+        """`rows` more rows are done."""
+
+    def finish(self) -> None:
+        """The stage's file is written."""
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def start(self, stage: str, shard: str, total: int, done: int = 0) -> None:
+        """Ignore."""
+
+    def advance(self, rows: int) -> None:
+        """Ignore."""
+
+    def finish(self) -> None:
+        """Ignore."""

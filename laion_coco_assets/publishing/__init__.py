@@ -1,0 +1,1 @@
+"""The published data set: its columns, its ledger, its data card. Knows nothing of Dagster."""
