@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from pydantic import BaseModel
 
@@ -94,12 +93,17 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
 
 @lru_cache(maxsize=1024)
 def _file_digest(file: Path, size: int, _mtime_ns: int) -> bytes:
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        if size <= _BLOCK * _BLOCKS:
-            digest.update(stream.read())
-        else:
-            for i in range(_BLOCKS):
-                stream.seek((size - _BLOCK) * i // (_BLOCKS - 1), os.SEEK_SET)
-                digest.update(stream.read(_BLOCK))
+        return stream_digest(stream, size)
+
+
+def stream_digest(stream: IO[bytes], size: int) -> bytes:
+    """Hash of a seekable stream of `size` bytes, by `content_digest`'s rule."""
+    digest = hashlib.sha256()
+    if size <= _BLOCK * _BLOCKS:
+        digest.update(stream.read())
+    else:
+        for i in range(_BLOCKS):
+            stream.seek((size - _BLOCK) * i // (_BLOCKS - 1))
+            digest.update(stream.read(_BLOCK))
     return digest.digest()

@@ -24,7 +24,9 @@ class FetchSettings(_Section):
     """What decides whether a URL becomes an image, and which."""
 
     user_agent: str = Field(min_length=1, description="honest, with a contact URL")
-    total_timeout_s: float = Field(gt=0, le=600, description="from the first DNS look-up to the last byte, redirects in")
+    total_timeout_s: float = Field(
+        gt=0, le=600, description="from the first DNS look-up to the last byte, redirects in"
+    )
     connect_timeout_s: float = Field(gt=0, le=600)
     max_redirects: int = Field(ge=0, le=20)
     retries: int = Field(ge=0, le=10, description="further tries after a transient failure")
