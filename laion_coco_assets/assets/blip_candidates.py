@@ -1,0 +1,84 @@
+"""Stage 2: BLIP writes the profile's number of captions for every image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from laion_coco_assets.assets.images import ok_images
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args, stage_key
+from laion_coco_assets.progress import Progress
+from laion_coco_assets.resources.models import ModelsResource
+from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.shards.joining import ahead, chunks
+from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore
+
+if TYPE_CHECKING:
+    from laion_coco_assets.captioning.sampler import Captioner
+
+
+def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
+    """The asset `blip_candidates` for a profile."""
+
+    @dg.asset(
+        **stage_args(profile, Stage.BLIP_CANDIDATES, kinds={"pytorch", "parquet"}, shards_per_run=shards_per_run),
+        deps=[Stage.FETCHED_IMAGES.value],
+        pool="gpu",
+    )
+    def blip_candidates(
+        context: dg.AssetExecutionContext,
+        store: ShardStoreResource,
+        models: ModelsResource,
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult[Any] | None:
+        """Captions that BLIP sampled for each image: the distinct ones in sampling order, and how often each was drawn.
+
+        A sample's captions depend on its image, the profile and its seed alone: random numbers are keyed by seed,
+        sample, candidate and step, so batches, order and restarts do not show.
+        """
+        files = store.get()
+
+        def plan(shard: str) -> Work:
+            key = stage_key(profile, files, Stage.BLIP_CANDIDATES, shard, Stage.FETCHED_IMAGES)
+            total = sum(1 for _ in ok_images(files, shard, decode=False))
+
+            def rows(done: int) -> Iterator[Rows]:
+                return caption_shard(files, shard, models.captioner(profile.caption), models.batch_size, done)
+
+            def record() -> dict[str, Any]:
+                captioner = models.captioner(profile.caption)
+                model = {"caption": {"name": profile.caption.model.name, "revision": captioner.revision}}
+                return {"profile": profile.name, "models": model, "device": models.where()}
+
+            return Work(key, total, rows, record)
+
+        return run_shards(context, profile, files, progress, plan)
+
+    return blip_candidates
+
+
+def caption_shard(store: ShardStore, shard: str, captioner: Captioner, batch_size: int, done: int) -> Iterator[Rows]:
+    """Rows of BLIP_CANDIDATES, one an ok image in source order, behind the first `done`."""
+    for batch in ahead(chunks(ok_images(store, shard, skip=done), batch_size)):
+        readable = [each for each in batch if each.image is not None]
+        drawn = captioner.caption([each.image for each in readable], [each.sample_id for each in readable])
+        candidates = dict(zip((each.row for each in readable), drawn, strict=True))
+        rows: Rows = []
+        for each in batch:
+            found = candidates.get(each.row)
+            reason = "decode_error" if found is None else None if found.captions else "no_caption"
+            rows.append(
+                {
+                    "row": each.row,
+                    "sample_id": each.sample_id,
+                    "captions": [] if found is None else found.captions,
+                    "multiplicities": [] if found is None else found.multiplicities,
+                    "token_counts": [] if found is None else found.token_counts,
+                    "reason": reason,
+                }
+            )
+        yield rows

@@ -1,0 +1,98 @@
+"""Stage 3: the first CLIP scores every candidate, and the alt text, and names the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from laion_coco_assets.assets.images import OkImage, ok_images_with
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args, stage_key
+from laion_coco_assets.progress import Progress
+from laion_coco_assets.resources.models import ModelsResource
+from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.shards.joining import ahead, chunks, stage_rows
+from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore
+
+if TYPE_CHECKING:
+    from laion_coco_assets.captioning.scorer import Scorer
+
+
+def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
+    """The asset `clip_l_top5` for a profile."""
+
+    @dg.asset(
+        **stage_args(profile, Stage.CLIP_L_TOP5, kinds={"pytorch", "parquet"}, shards_per_run=shards_per_run),
+        deps=[Stage.FETCHED_IMAGES.value, Stage.BLIP_CANDIDATES.value],
+        pool="gpu",
+    )
+    def clip_l_top5(
+        context: dg.AssetExecutionContext,
+        store: ShardStoreResource,
+        models: ModelsResource,
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult[Any] | None:
+        """Cosine similarity of each image with all its candidates and its alt text, and the best candidates' indices.
+
+        Every score is kept. Equal scores rank in sampling order.
+        """
+        files = store.get()
+
+        def plan(shard: str) -> Work:
+            inputs = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES)
+            key = stage_key(profile, files, Stage.CLIP_L_TOP5, shard, *inputs)
+            total = sum(1 for row in stage_rows(files, Stage.BLIP_CANDIDATES, shard, ["reason"]) if not row["reason"])
+
+            def rows(done: int) -> Iterator[Rows]:
+                scorer = models.scorer(profile.rank.model)
+                return rank_shard(files, shard, scorer, profile.rank.keep, models.batch_size, done)
+
+            def record() -> dict[str, Any]:
+                model = {
+                    "rank": {"name": profile.rank.model.name, "revision": models.scorer(profile.rank.model).revision}
+                }
+                return {"profile": profile.name, "models": model, "device": models.where()}
+
+            return Work(key, total, rows, record)
+
+        return run_shards(context, profile, files, progress, plan)
+
+    return clip_l_top5
+
+
+def rank_shard(store: ShardStore, shard: str, scorer: Scorer, keep: int, batch_size: int, done: int) -> Iterator[Rows]:
+    """Rows of CLIP_L_TOP5, one a captioned image in source order, behind the first `done`."""
+    images = ok_images_with(store, Stage.BLIP_CANDIDATES, shard, skip=done)
+    for batch in ahead(chunks(images, batch_size)):
+        scored = score_with_alt_text(scorer, batch, [each.stage_row["captions"] for each in batch])
+        rows: Rows = []
+        for each, (scores, alt_text_score) in zip(batch, scored, strict=True):
+            top = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:keep]
+            rows.append(
+                {
+                    "row": each.row,
+                    "sample_id": each.sample_id,
+                    "scores": scores,
+                    "top": top,
+                    "top_captions": [each.stage_row["captions"][i] for i in top],
+                    "top_scores": [scores[i] for i in top],
+                    "alt_text_score": alt_text_score,
+                }
+            )
+        yield rows
+
+
+def score_with_alt_text(
+    scorer: Scorer, images: Sequence[OkImage], captions: Sequence[Sequence[str]]
+) -> list[tuple[list[float], float | None]]:
+    """Each image's captions' scores, and its alt text's, None where that is null or blank."""
+    alt_texts = [[each.text] if each.text and each.text.strip() else [] for each in images]
+    texts = [[*own, *alt] for own, alt in zip(captions, alt_texts, strict=True)]
+    scored = [each.tolist() for each in scorer.score([each.image for each in images if each.image is not None], texts)]
+    return [
+        (scores[: len(own)], scores[len(own)] if alt else None)
+        for scores, own, alt in zip(scored, captions, alt_texts, strict=True)
+    ]

@@ -1,0 +1,94 @@
+"""Stage 1: every source row's URL becomes image bytes, or a reason why not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args
+from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
+from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets.progress import Progress
+from laion_coco_assets.resources.fetcher import FetcherResource
+from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
+from laion_coco_assets.shards.fingerprint import fingerprints
+from laion_coco_assets.shards.joining import Row, chunks
+from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.source import SourceShard
+from laion_coco_assets.shards.store import StageKey
+
+_APPEND_ROWS = 50
+
+
+def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
+    """The asset `fetched_images` for a profile."""
+
+    @dg.asset(**stage_args(profile, Stage.FETCHED_IMAGES, kinds={"http", "parquet"}, shards_per_run=shards_per_run))
+    def fetched_images(
+        context: dg.AssetExecutionContext,
+        store: ShardStoreResource,
+        source: SourceResource,
+        fetcher: FetcherResource,
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult[Any] | None:
+        """The images behind a shard's URLs, as they were served: one row per source row, with a reason where none came.
+
+        Original bytes are kept when they are a supported image within the profile's limits. Nothing is dropped: a URL
+        that failed has its reason from a closed list, and the HTTP status where there was one.
+        """
+        with fetcher.open(profile.fetch) as client:
+
+            def plan(shard: str) -> Work:
+                origin = source.shard(shard)
+                fingerprint = fingerprints(profile)[Stage.FETCHED_IMAGES]
+                key = StageKey(Stage.FETCHED_IMAGES, shard, fingerprint, {"source": origin.digest})
+                rows = origin.rows
+                record = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
+                return Work(key, rows, lambda done: fetch_shard(origin, client, done), lambda: record)
+
+            return run_shards(context, profile, store.get(), progress, plan)
+
+    return fetched_images
+
+
+def fetch_shard(source: SourceShard, fetcher: Fetcher, done: int) -> Iterator[Rows]:
+    """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again."""
+    urls = (row["URL"] for row, first in _rows(source, done) if first is None)
+    fetched = fetcher.fetch(urls)
+
+    def finished() -> Iterator[Row]:
+        for row, first in _rows(source, done):
+            if first is None:
+                yield row | _columns(next(fetched))
+            else:
+                detail = f"the URL of row {first}, where it was fetched"
+                yield row | {"status": "rejected", "reason": Reason.DUPLICATE_URL.value, "detail": detail}
+
+    return chunks(finished(), _APPEND_ROWS)
+
+
+def _rows(source: SourceShard, start: int) -> Iterator[tuple[Row, int | None]]:
+    """Source rows from `start` on, each with the row where its URL stood first, None if that is this one."""
+    first: dict[str, int] = {}
+    for batch in source.batches():
+        for row in batch.to_pylist():
+            at = first.setdefault(row["URL"], row["row"]) if row["URL"] is not None else row["row"]
+            if row["row"] >= start:
+                yield row, None if at == row["row"] else at
+
+
+def _columns(result: Fetched) -> Row:
+    return {
+        "status": "ok" if result.reason is None else "rejected",
+        "reason": None if result.reason is None else result.reason.value,
+        "detail": result.detail,
+        "http_status": result.http_status,
+        "final_url": result.final_url,
+        "sha256": result.sha256,
+        "format": result.format,
+        "image_width": result.image_width,
+        "image_height": result.image_height,
+        "image_bytes": None if result.image is None else len(result.image),
+        "image": result.image,
+    }

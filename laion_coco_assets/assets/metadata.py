@@ -1,0 +1,120 @@
+"""What the UI shows of a shard's stage file: counts by reason, speed, scores; read from the file itself."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+
+from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
+from laion_coco_assets.shards.store import ShardStore, StageInfo
+
+#: Of each stage's file: numbers worth seeing, as SQL over its rows (`stage`).
+_FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
+    Stage.FETCHED_IMAGES: {
+        "ok": "count(*) FILTER (status = 'ok')",
+        "ok_share": "avg(CASE WHEN status = 'ok' THEN 1.0 ELSE 0.0 END)",
+        "image_megabytes": "coalesce(sum(image_bytes), 0) / 1e6",
+    },
+    Stage.BLIP_CANDIDATES: {
+        "distinct_captions_mean": "avg(len(captions))",
+        "caption_tokens_mean": "avg(list_avg(token_counts))",
+        "captions_drawn": "coalesce(sum(list_sum(multiplicities)), 0)",
+    },
+    Stage.CLIP_L_TOP5: {
+        "best_score_mean": "avg(top_scores[1])",
+        "all_scores_mean": "avg(list_avg(scores))",
+        "alt_text_score_mean": "avg(alt_text_score)",
+    },
+    Stage.RN50X64_FINAL: {
+        "winner_score_mean": "avg(list_max(scores))",
+        "alt_text_score_mean": "avg(alt_text_score)",
+        "winner_is_first_rankers_best": "avg(CASE WHEN scores IS NULL OR scores[1] = list_max(scores) THEN 1.0 ELSE 0.0 END)",
+    },
+    Stage.PUBLISHED: {
+        "caption_words_mean": "avg(len(string_split(top_caption, ' ')))",
+        "alternatives_mean": "avg(len(all_captions))",
+    },
+}
+
+_REASONS: Final[Mapping[str, str]] = {
+    Stage.FETCHED_IMAGES: "SELECT reason, count(*) AS rows FROM stage WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
+    Stage.BLIP_CANDIDATES: "SELECT reason, count(*) AS rows FROM stage WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
+    LEDGER: "SELECT reason, count(*) AS rows FROM stage WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
+}
+
+_EXAMPLES: Final = "SELECT top_caption, TEXT, URL FROM stage LIMIT 5"
+
+
+def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seconds: float) -> dict[str, Any]:
+    """Metadata of one shard's materialisation. `made`: rows made in this run, None when the file was complete."""
+    stage, shard = info.key.stage, info.key.shard
+    metadata: dict[str, Any] = {
+        "dagster/row_count": info.rows,
+        "dagster/uri": str(store.path(stage, shard)),
+        "dagster/column_schema": _column_schema(SCHEMAS[stage]),
+        "fingerprint": info.key.fingerprint,
+        "skipped": made is None,
+    }
+    for name in ("models", "device"):
+        if name in info.metadata:
+            metadata[name] = info.metadata[name]
+    if made is not None:
+        metadata["seconds"] = round(seconds, 2)
+        metadata["samples_per_second"] = round(made / seconds, 2) if seconds > 0 else 0.0
+    rows = _table(store, stage, shard)
+    metadata |= _figures(rows, _FIGURES[stage])
+    if stage in _REASONS:
+        metadata["rejected_by_reason"] = _markdown(rows, _REASONS[stage])
+    if stage == Stage.PUBLISHED:
+        ledger = _table(store, LEDGER, shard)
+        metadata["source_rows"] = ledger.num_rows
+        metadata["rejected"] = ledger.num_rows - info.rows
+        metadata["rejected_by_reason"] = _markdown(ledger, _REASONS[LEDGER])
+        metadata["examples"] = _markdown(rows, _EXAMPLES)
+    return metadata
+
+
+def _table(store: ShardStore, stage: str, shard: str) -> pa.Table:
+    """The file's rows without the images."""
+    columns = [name for name in SCHEMAS[stage].names if name != "image"]
+    return pa.Table.from_batches(
+        store.batches(stage, shard, columns), SCHEMAS[stage].empty_table().select(columns).schema
+    )
+
+
+def _figures(stage: pa.Table, queries: Mapping[str, str]) -> dict[str, float | int]:
+    select = ", ".join(f'{sql} AS "{name}"' for name, sql in queries.items())
+    with duckdb.connect() as connection:
+        connection.register("stage", stage)
+        names = list(queries)
+        values = connection.execute(f"SELECT {select} FROM stage").fetchone() or ()  # noqa: S608  # our own constants
+    numbers = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    return {name: value if isinstance(value, int) else round(float(value), 4) for name, value in numbers.items()}
+
+
+def _markdown(stage: pa.Table, query: str) -> dg.MarkdownMetadataValue:
+    with duckdb.connect() as connection:
+        connection.register("stage", stage)
+        rows = connection.execute(query)
+        head = [each[0] for each in rows.description or ()]
+        body = rows.fetchall()
+    lines = [head, ["---"] * len(head), *body]
+    return dg.MetadataValue.md("\n".join("| " + " | ".join(_cell(each) for each in line) + " |" for line in lines))
+
+
+def _cell(value: Any) -> str:
+    """Text from the web, safe inside a markdown table."""
+    text = "" if value is None else str(value)
+    escaped = "".join(f"\\{char}" if char in r"\`*_{}[]<>()#+!|" else char for char in text)
+    return " ".join(escaped.split())[:200]
+
+
+def _column_schema(schema: pa.Schema) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(each.name, str(each.type), constraints=dg.TableColumnConstraints(nullable=each.nullable))
+            for each in schema
+        ]
+    )

@@ -1,0 +1,87 @@
+"""Stage 5: LAION-COCO's parquet, and the ledger that says what became of every source row."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import dagster as dg
+
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args, stage_key, write_stage
+from laion_coco_assets.progress import NoProgress, Progress
+from laion_coco_assets.publishing.card import write_card
+from laion_coco_assets.publishing.rows import ledger_row, published_row
+from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.shards.joining import Row, chunks, joined, stage_rows
+from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.schemas import FETCHED_IMAGES, LEDGER, Stage
+from laion_coco_assets.shards.store import ShardStore, StageKey
+
+_APPEND_ROWS = 500
+_BEFORE = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES, Stage.CLIP_L_TOP5, Stage.RN50X64_FINAL)
+
+
+def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
+    """The asset `published` for a profile."""
+
+    @dg.asset(
+        **stage_args(profile, Stage.PUBLISHED, kinds={"parquet", "huggingface"}, shards_per_run=shards_per_run),
+        deps=[each.value for each in _BEFORE],
+    )
+    def published(
+        context: dg.AssetExecutionContext, store: ShardStoreResource, progress: dg.ResourceParam[Progress]
+    ) -> dg.MaterializeResult[Any] | None:
+        """The data set: LAION-COCO's columns with its names and types, then all scores, the sample id, the fingerprint.
+
+        With it the ledger is written, one row per source row: published, or rejected at a stage for a reason.
+        """
+        files = store.get()
+
+        def plan(shard: str) -> Work:
+            key = stage_key(profile, files, Stage.PUBLISHED, shard, *_BEFORE)
+            total = files.need(Stage.RN50X64_FINAL, shard).rows
+            # The ledger first: whoever sees the published file finds the ledger that belongs to it.
+            write_ledger(files, key)
+            write_card(files, profile)
+            return Work(key, total, lambda done: publish_shard(files, key, done), lambda: {"profile": profile.name})
+
+        return run_shards(context, profile, files, progress, plan)
+
+    return published
+
+
+def write_ledger(store: ShardStore, published: StageKey) -> None:
+    """The shard's ledger, unless it is complete and unchanged."""
+    shard = published.shard
+    key = StageKey(LEDGER, shard, published.fingerprint, published.inputs)
+    fetched = store.need(Stage.FETCHED_IMAGES, shard)
+
+    def rows(done: int) -> Iterator[Rows]:
+        left = stage_rows(store, Stage.FETCHED_IMAGES, shard, _without_image())
+        pairs = joined(left, stage_rows(store, Stage.BLIP_CANDIDATES, shard, ["row", "sample_id", "reason"]))
+        lines = (ledger_row(row, candidates) for row, candidates in pairs)
+        return chunks(islice(lines, done, None), _APPEND_ROWS)
+
+    record = {"source_rows": fetched.metadata.get("source_rows", fetched.rows)}
+    write_stage(store, Work(key, fetched.rows, rows, lambda: record), NoProgress(), settings=None)
+
+
+def publish_shard(store: ShardStore, key: StageKey, done: int) -> Iterator[Rows]:
+    """Rows of PUBLISHED in source order, behind the first `done`."""
+    shard = key.shard
+    candidates = joined(
+        stage_rows(store, Stage.FETCHED_IMAGES, shard, _without_image()),
+        stage_rows(store, Stage.BLIP_CANDIDATES, shard),
+    )
+    ranked = stage_rows(store, Stage.CLIP_L_TOP5, shard)
+    final = stage_rows(store, Stage.RN50X64_FINAL, shard)
+
+    def rows() -> Iterator[Row]:
+        captioned = ((row, drawn) for row, drawn in candidates if drawn is not None and drawn["reason"] is None)
+        for (row, drawn), scores, winner in zip(captioned, ranked, final, strict=True):
+            yield published_row(row, drawn, scores, winner, key.fingerprint)
+
+    return chunks(islice(rows(), done, None), _APPEND_ROWS)
+
+
+def _without_image() -> list[str]:
+    return [name for name in FETCHED_IMAGES.names if name != "image"]

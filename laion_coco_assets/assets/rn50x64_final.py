@@ -1,0 +1,96 @@
+"""Stage 4: the second CLIP scores the kept captions, and the alt text, and picks the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from laion_coco_assets.assets.clip_l_top5 import score_with_alt_text
+from laion_coco_assets.assets.images import ok_images_with
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args, stage_key
+from laion_coco_assets.progress import Progress
+from laion_coco_assets.resources.models import ModelsResource
+from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.shards.joining import ahead, chunks, stage_rows
+from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore
+
+if TYPE_CHECKING:
+    from laion_coco_assets.captioning.scorer import Scorer
+
+
+def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
+    """The asset `rn50x64_final` for a profile."""
+
+    @dg.asset(
+        **stage_args(profile, Stage.RN50X64_FINAL, kinds={"pytorch", "parquet"}, shards_per_run=shards_per_run),
+        deps=[Stage.FETCHED_IMAGES.value, Stage.CLIP_L_TOP5.value],
+        pool="gpu",
+    )
+    def rn50x64_final(
+        context: dg.AssetExecutionContext,
+        store: ShardStoreResource,
+        models: ModelsResource,
+        progress: dg.ResourceParam[Progress],
+    ) -> dg.MaterializeResult[Any] | None:
+        """The second CLIP's scores of the kept captions and the alt text, and the winner.
+
+        A profile without a second ranker takes the first one's best; the scores are null then.
+        """
+        files = store.get()
+        final = profile.final
+
+        def plan(shard: str) -> Work:
+            inputs = (Stage.FETCHED_IMAGES, Stage.CLIP_L_TOP5)
+            key = stage_key(profile, files, Stage.RN50X64_FINAL, shard, *inputs)
+            total = files.need(Stage.CLIP_L_TOP5, shard).rows
+
+            def rows(done: int) -> Iterator[Rows]:
+                if final is None:
+                    return first_rankers_best(files, shard, done)
+                return pick_shard(files, shard, models.scorer(final.model), models.batch_size, done)
+
+            def record() -> dict[str, Any]:
+                if final is None:
+                    return {"profile": profile.name}
+                model = {"final": {"name": final.model.name, "revision": models.scorer(final.model).revision}}
+                return {"profile": profile.name, "models": model, "device": models.where()}
+
+            return Work(key, total, rows, record)
+
+        return run_shards(context, profile, files, progress, plan)
+
+    return rn50x64_final
+
+
+def pick_shard(store: ShardStore, shard: str, scorer: Scorer, batch_size: int, done: int) -> Iterator[Rows]:
+    """Rows of RN50X64_FINAL in source order, behind the first `done`. Of equal scores the first ranker's better wins."""
+    images = ok_images_with(store, Stage.CLIP_L_TOP5, shard, skip=done)
+    for batch in ahead(chunks(images, batch_size)):
+        scored = score_with_alt_text(scorer, batch, [each.stage_row["top_captions"] for each in batch])
+        rows: Rows = []
+        for each, (scores, alt_text_score) in zip(batch, scored, strict=True):
+            best = max(range(len(scores)), key=lambda i: (scores[i], -i))
+            rows.append(
+                {
+                    "row": each.row,
+                    "sample_id": each.sample_id,
+                    "scores": scores,
+                    "winner": each.stage_row["top"][best],
+                    "caption": each.stage_row["top_captions"][best],
+                    "alt_text_score": alt_text_score,
+                }
+            )
+        yield rows
+
+
+def first_rankers_best(store: ShardStore, shard: str, done: int) -> Iterator[Rows]:
+    """The same rows for a profile whose first ranker decides alone."""
+    columns = ["row", "sample_id", "top", "top_captions"]
+    for number, row in enumerate(stage_rows(store, Stage.CLIP_L_TOP5, shard, columns)):
+        if number >= done:
+            own = {"row": row["row"], "sample_id": row["sample_id"]}
+            yield [own | {"winner": row["top"][0], "caption": row["top_captions"][0]}]

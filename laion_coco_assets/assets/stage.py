@@ -1,0 +1,152 @@
+"""What the five assets share: how a stage is declared to Dagster, and how a run goes over its shards."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import dagster as dg
+
+from laion_coco_assets.assets.metadata import shard_metadata
+from laion_coco_assets.errors import StoreError, UserError
+from laion_coco_assets.progress import Progress
+from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
+from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore, StageInfo, StageKey
+
+#: One partition a source shard; registered by the sensor `new_shards` or by `laion-coco shards add`.
+SHARDS: Final = dg.DynamicPartitionsDefinition(name="shards")
+
+GROUP: Final = "laion_coco"
+OWNERS: Final = ["team:captions"]
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage has to do to one shard."""
+
+    key: StageKey
+    #: Rows the finished file will have, for the progress bar.
+    total: int
+    #: Yields the rows behind the first `done` ones, in order; called only when the file is not there yet.
+    rows: Callable[[int], Iterator[Rows]]
+    #: Written into the file beside the fingerprint; called like `rows`.
+    record: Callable[[], Mapping[str, Any]] = dict
+
+
+def stage_args(profile: Profile, stage: Stage, *, kinds: set[str], shards_per_run: int) -> dict[str, Any]:
+    """The arguments that all stages give to `dg.asset`."""
+    return {
+        "name": stage.value,
+        "partitions_def": SHARDS,
+        "group_name": GROUP,
+        "owners": OWNERS,
+        "kinds": kinds,
+        "code_version": fingerprints(profile)[stage],
+        "backfill_policy": dg.BackfillPolicy.multi_run(shards_per_run),
+        "tags": {"profile": profile.name},
+        "metadata": {"profile": profile.name, "settings": dg.MetadataValue.json(stage_settings(profile, stage))},
+    }
+
+
+def stage_key(profile: Profile, store: ShardStore, stage: Stage, shard: str, *inputs: Stage) -> StageKey:
+    """The key of a stage's file, made from the files of `inputs` as they are now.
+
+    Raises:
+        StoreError: a file of `inputs` is not there, was made with other settings than the profile's, or from other
+            files than the ones there now.
+    """
+    current = fingerprints(profile)
+    infos = {each.value: store.need(each, shard) for each in inputs}
+    contents = {name: info.content for name, info in infos.items()}
+    for name, info in infos.items():
+        older = [before for before, content in info.key.inputs.items() if contents.get(before, content) != content]
+        why = "with other settings than this profile's" if info.key.fingerprint != current[Stage(name)] else ""
+        why = why or (f"from an earlier {', '.join(older)}" if older else "")
+        if why:
+            raise StoreError(f"{store.path(name, shard)} was made {why}: materialise {name} of shard {shard} first")
+    return StageKey(stage, shard, current[stage], contents)
+
+
+def run_shards(
+    context: dg.AssetExecutionContext,
+    profile: Profile,
+    store: ShardStore,
+    progress: Progress,
+    plan: Callable[[str], Work],
+) -> dg.MaterializeResult[Any] | None:
+    """Do a stage's work for every shard of the run; one bad shard fails alone.
+
+    An exception would leave no shard of the run materialised, so it is held back until the others are done, and theirs
+    are then logged one by one.
+    """
+    done: dict[str, tuple[StageInfo, dict[str, Any]]] = {}
+    failed: dict[str, Exception] = {}
+    for shard in context.partition_keys:
+        try:
+            done[shard] = _run_shard(context, profile, store, progress, plan(shard))
+        except Exception as error:  # noqa: BLE001  # whatever it was, the other shards go on and it is raised below
+            failed[shard] = error
+            context.log.error(f"shard {shard}: {error}", exc_info=not isinstance(error, UserError))
+    if failed:
+        for shard, (info, metadata) in done.items():
+            context.log_event(_materialization(context, shard, info, metadata))
+        raise _failure(context, failed) from next(iter(failed.values()))
+    if len(done) == 1:
+        ((info, metadata),) = done.values()
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(info.content))
+    for shard, (_, metadata) in done.items():
+        context.add_asset_metadata(metadata, partition_key=shard)
+    return None
+
+
+def _run_shard(
+    context: dg.AssetExecutionContext, profile: Profile, store: ShardStore, progress: Progress, work: Work
+) -> tuple[StageInfo, dict[str, Any]]:
+    started = time.monotonic()
+    made = write_stage(store, work, progress, settings=stage_settings(profile, Stage(work.key.stage)))
+    seconds = time.monotonic() - started
+    info = store.need(work.key.stage, work.key.shard)
+    if made is None:
+        context.log.info(f"shard {work.key.shard}: complete and unchanged, skipped")
+    else:
+        context.log.info(f"shard {work.key.shard}: {made} of {info.rows} rows in {seconds:.1f} s, the rest was there")
+    return info, shard_metadata(store, info, made=made, seconds=seconds)
+
+
+def write_stage(store: ShardStore, work: Work, progress: Progress, settings: Mapping[str, Any] | None) -> int | None:
+    """Make the stage's file unless it is complete and unchanged; returns the rows made now, None when skipped."""
+    if store.is_complete(work.key):
+        return None
+    record = {"settings": settings, **work.record()}
+    with store.write(work.key, record) as writer:
+        found = writer.done
+        progress.start(work.key.stage, work.key.shard, work.total, found)
+        try:
+            for rows in work.rows(found):
+                writer.append(rows)
+                progress.advance(len(rows))
+        finally:
+            progress.finish()
+        return writer.done - found
+
+
+def _materialization(
+    context: dg.AssetExecutionContext, shard: str, info: StageInfo, metadata: Mapping[str, Any]
+) -> dg.AssetMaterialization:
+    # Dagster writes these tags itself only for what it materialises itself; without them nothing could become stale.
+    tags = {"dagster/code_version": info.key.fingerprint, "dagster/data_version": info.content}
+    return dg.AssetMaterialization(context.asset_key, partition=shard, metadata=dict(metadata), tags=tags)
+
+
+def _failure(context: dg.AssetExecutionContext, failed: Mapping[str, Exception]) -> dg.Failure:
+    named = "\n".join(f"{shard}: {error}" for shard, error in failed.items())
+    return dg.Failure(
+        description=f"{context.asset_key.to_user_string()}: {len(failed)} of {len(context.partition_keys)} shards failed\n{named}",
+        metadata={"failed_shards": dg.MetadataValue.json({shard: str(error) for shard, error in failed.items()})},
+        # What the user has to mend is not mended by trying again.
+        allow_retries=not all(isinstance(error, UserError) for error in failed.values()),
+    )

@@ -1,0 +1,59 @@
+"""The models on a device, as Dagster injects them. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from laion_coco_assets.shards.profile import CaptionSettings, ClipSource
+
+if TYPE_CHECKING:
+    from laion_coco_assets.captioning.sampler import Captioner
+    from laion_coco_assets.captioning.scorer import Scorer
+
+
+class ModelsResource(dg.ConfigurableResource["ModelsResource"]):
+    """BLIP and CLIP on a device. A model is loaded at its first use and stays for the life of the process."""
+
+    device: str = Field(default="auto", description="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps, cpu.")
+    dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float16.")
+    batch_size: int = Field(default=16, description="Images that go through a model together.")
+
+    def captioner(self, settings: CaptionSettings) -> Captioner:
+        """BLIP with its sampling settings; raises ModelUnavailableError or DeviceError."""
+        return _captioner(settings, self.device, self.dtype)
+
+    def scorer(self, source: ClipSource) -> Scorer:
+        """A CLIP; raises ModelUnavailableError or DeviceError."""
+        return _scorer(source, self.device, self.dtype)
+
+    def where(self) -> str:
+        """Device and dtype as they come out here, for the record: `cuda:0 bfloat16`."""
+        from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
+
+        device = resolve_device(self.device)
+        return f"{device} {str(resolve_dtype(self.dtype, device)).removeprefix('torch.')}"
+
+
+# One process runs many steps and, in bulk runs and at the terminal, many shards: their models are the same ones.
+@lru_cache(maxsize=2)
+def _captioner(settings: CaptionSettings, device: str, dtype: str) -> Captioner:
+    from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
+    from laion_coco_assets.captioning.loading import load_blip
+    from laion_coco_assets.captioning.sampler import Captioner
+
+    on = resolve_device(device)
+    return Captioner(load_blip(settings.model, on, resolve_dtype(dtype, on)), settings)
+
+
+@lru_cache(maxsize=4)
+def _scorer(source: ClipSource, device: str, dtype: str) -> Scorer:
+    from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
+    from laion_coco_assets.captioning.loading import load_clip
+    from laion_coco_assets.captioning.scorer import Scorer
+
+    on = resolve_device(device)
+    return Scorer(load_clip(source, on, resolve_dtype(dtype, on)))

@@ -1,0 +1,63 @@
+"""A deployment's settings: where data lies and what the machine has. None of them can change an output's meaning.
+
+What decides the outputs stands in a profile, see `laion_coco_assets.shards.profile`.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from laion_coco_assets.errors import UserError
+
+#: Each setting's environment variable is this and the setting's name in capitals.
+PREFIX: Final = "LAION_COCO_"
+
+
+class Settings(BaseModel):
+    """Read once, from the environment (Dagster) or from flags (the command line)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profile: str = Field(default="demo", description="a shipped profile's name, or a TOML file")
+    data_dir: str = Field(default="data", description="folder or fsspec URL that the stages write to")
+    source: str = Field(default="", description="file, folder or glob of source shards; empty: <data_dir>/source")
+    device: str = Field(default="auto", description="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps, cpu")
+    dtype: str = Field(default="auto", description="auto, float32, bfloat16, float16")
+    batch_size: int = Field(default=16, ge=1, le=4096, description="images that go through a model together")
+    fetch_concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight")
+    allow_networks: tuple[str, ...] = Field(
+        default=(), description="private networks that images may be fetched from, as 10.1.0.0/16,127.0.0.0/8"
+    )
+    shards_per_run: int = Field(default=20, ge=1, le=10_000, description="shards a backfill puts into one run")
+
+    @property
+    def source_or_default(self) -> str:
+        """Where source shards are looked for."""
+        return self.source or f"{self.data_dir.rstrip('/')}/source"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Settings from LAION_COCO_* variables; the rest are defaults.
+
+        Raises:
+            UserError: a variable with an impossible value, or one that names no setting.
+        """
+        given: dict[str, str | tuple[str, ...]] = {}
+        for variable, value in environ.items():
+            if variable.startswith(PREFIX) and value:
+                name = variable.removeprefix(PREFIX).lower()
+                given[name] = tuple(filter(None, value.split(","))) if name == "allow_networks" else value
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            lines = []
+            for each in error.errors():
+                name = PREFIX + str(each["loc"][0]).upper()
+                if each["type"] == "extra_forbidden":
+                    known = ", ".join(PREFIX + field.upper() for field in cls.model_fields)
+                    lines.append(f"{name}: names no setting; the settings are {known}")
+                else:
+                    lines.append(f"{name}: {each['msg']}, not {each['input']!r}")
+            raise UserError("\n".join(lines)) from None

@@ -1,0 +1,56 @@
+"""Walking stage files side by side: each is in source order, so a join needs one row of each in memory."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, TypeVar
+
+from laion_coco_assets.errors import StoreError
+from laion_coco_assets.shards.store import ShardStore
+
+Row = dict[str, Any]
+
+
+def stage_rows(store: ShardStore, stage: str, shard: str, columns: Iterable[str] | None = None) -> Iterator[Row]:
+    """A stage file's rows in source order."""
+    for batch in store.batches(stage, shard, columns):
+        yield from batch.to_pylist()
+
+
+def joined(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row, Row | None]]:
+    """Each left row with the right row of the same `row`, or with None; both ascend by `row`.
+
+    Raises:
+        StoreError: a right row has no left one: the two files were not made from each other.
+    """
+    rest = iter(right)
+    waiting = next(rest, None)
+    for row in left:
+        if waiting is not None and waiting["row"] == row["row"]:
+            yield row, waiting
+            waiting = next(rest, None)
+        else:
+            yield row, None
+    if waiting is not None:
+        raise StoreError(
+            f"row {waiting['row']} ({waiting['sample_id']}) is in a stage's file but not in the one before"
+        )
+
+
+def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Lists of `size` rows; the last may be shorter."""
+    rest = iter(rows)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+T = TypeVar("T")
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each next one prepared in a thread while this one is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = pool.submit(next, items, None)
+            yield item
