@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from laion_coco_assets.assets import blip_candidates, clip_l_top5, fetched_images, published, rn50x64_final
+from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation import new_shards
 from laion_coco_assets.checks.asset_checks import build_checks
 from laion_coco_assets.resources.build import build_resources
@@ -23,10 +24,13 @@ def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -
     stages = (fetched_images, blip_candidates, clip_l_top5, rn50x64_final, published)
     return dg.Definitions(
         assets=[each.build(profile, settings.shards_per_run) for each in stages],
-        asset_checks=build_checks(profile),
+        asset_checks=build_checks(profile, SHARDS),
         resources=build_resources(settings, profile) | dict(overrides or {}),
         sensors=[new_shards],
     )
 
 
-defs = build_defs(Settings.from_environment())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions of this deployment: what `dg dev` and a workspace load."""
+    return build_defs(Settings.from_environment())

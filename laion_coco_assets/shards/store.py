@@ -85,11 +85,20 @@ class ShardStore:
             self._fs = self.root.fs
         except (ValueError, ImportError) as error:
             raise StoreError(f"data dir {data_dir}: {error}") from None
-        self._local = self.root.protocol in _LOCAL
 
     def path(self, stage: str, shard: str) -> UPath:
         """Where a stage's file for a shard lies."""
         return self.root / stage / f"{shard}.parquet"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files lie on this machine's own file system."""
+        return self.root.protocol in _LOCAL
+
+    def sql_path(self, stage: str, shard: str) -> str:
+        """The file's path as DuckDB takes it; elsewhere than locally, `root.fs` must be registered with it."""
+        path = self.path(stage, shard)
+        return path.path if self.is_local else f"{path.protocol}://{path.path}"
 
     def shards(self, stage: str) -> list[str]:
         """Shards that have a file of this stage, in order."""
@@ -167,7 +176,7 @@ class ShardStore:
     def publish(self, local: Path, path: UPath) -> None:
         """Make a local file appear at `path` at once and whole; the local one is gone afterwards."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        if self._local:
+        if self.is_local:
             with local.open("rb") as stream:
                 os.fsync(stream.fileno())
             local.replace(path.path)
@@ -182,7 +191,7 @@ class ShardStore:
 
     def scratch_dir(self, folder: UPath) -> Path:
         """A local folder from which `publish` can move a file to `folder`'s file system at once."""
-        if self._local:
+        if self.is_local:
             folder.mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.path))
         return Path(tempfile.mkdtemp(prefix="laion-coco-"))
@@ -193,7 +202,7 @@ class ShardStore:
 
         The operating system lets go of it when the process dies, however it dies.
         """
-        if not self._local or fcntl is None:
+        if not self.is_local or fcntl is None:
             yield
             return
         folder = self.root / _CHECKPOINTS / key.stage

@@ -131,7 +131,7 @@ def test_a_file_that_is_not_parquet_is_a_clear_error(tmp_path: Path, content: by
 
 
 def test_nothing_there_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no .parquet file there"):
+    with pytest.raises(SourceError, match=r"no \.parquet file there"):
         list_sources(str(tmp_path / "nowhere"))
 
 

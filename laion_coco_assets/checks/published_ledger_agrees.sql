@@ -1,0 +1,14 @@
+-- description: The ledger tells of each row what the stages' own files tell (invariant 1).
+-- severity: error
+-- stage: published
+-- needs: ledger, fetched_images, blip_candidates
+SELECT sample_id, 'row ' || row || ': the ledger says ' || coalesce(said, 'published') || ', the stages say ' || coalesce(is_so, 'published') AS problem
+FROM (
+    SELECT line.sample_id, line.row, line.reason AS said, line.URL AS said_url, image.URL AS url,
+        line.detail AS said_detail, CASE WHEN image.reason IS NOT NULL THEN image.detail END AS detail,
+        coalesce(image.reason, drawn.reason) AS is_so
+    FROM ledger AS line
+    LEFT JOIN fetched_images AS image USING (row, sample_id)
+    LEFT JOIN blip_candidates AS drawn USING (row, sample_id)
+)
+WHERE (said, said_url, said_detail) IS DISTINCT FROM (is_so, url, detail)

@@ -1,0 +1,11 @@
+-- description: A ledger row is published, or rejected at a stage for a reason from that stage's closed list (invariant 1).
+-- severity: error
+-- stage: published
+-- needs: ledger
+SELECT sample_id, 'row ' || row || ': ' || status || ' at ' || stage || ', reason ' || coalesce(reason, 'none') AS problem
+FROM ledger
+WHERE NOT coalesce(
+    (status = 'published' AND stage = 'published' AND reason IS NULL)
+    OR (status = 'rejected' AND (stage, reason) IN (SELECT (stage, reason) FROM reasons)),
+    false
+)

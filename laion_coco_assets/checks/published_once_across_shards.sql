@@ -1,0 +1,8 @@
+-- description: A sample is published in one shard.
+-- severity: warn
+-- stage: published
+-- scope: all shards
+SELECT sample_id, 'in shards ' || string_agg(shard, ', ' ORDER BY shard) AS problem
+FROM published
+GROUP BY sample_id
+HAVING count(*) > 1

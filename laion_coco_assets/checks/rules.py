@@ -1,0 +1,67 @@
+"""The rules as they stand in this folder: one .sql file each, its header says what, how grave, and what it reads.
+
+A rule selects its offenders: columns `sample_id` (null when the whole file is meant) and `problem`.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from laion_coco_assets.shards.schemas import LEDGER, Stage
+
+_HEADER: Final = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
+
+
+class Severity(StrEnum):
+    """Whether a broken rule blocks what comes after (and `laion-coco check` exits with 1), or warns."""
+
+    ERROR = "error"
+    WARN = "warn"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. `needs` are the files it reads, its own stage's among them."""
+
+    name: str
+    description: str
+    severity: Severity
+    stage: Stage
+    needs: tuple[str, ...]
+    all_shards: bool
+    sql: str
+
+    @property
+    def on_columns(self) -> bool:
+        """Whether this is a contract of columns, which the other rules of the file rely on."""
+        return self.name.endswith("_columns")
+
+
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule, in pipeline order; contracts of columns first within a stage."""
+    files = (each for each in resources.files(__package__).iterdir() if each.name.endswith(".sql"))
+    rules = [_rule(each.name.removesuffix(".sql"), each.read_text(encoding="utf-8")) for each in files]
+    order = list(Stage)
+    return tuple(sorted(rules, key=lambda rule: (order.index(rule.stage), not rule.on_columns, rule.name)))
+
+
+def _rule(name: str, text: str) -> Rule:
+    header = dict(_HEADER.findall(text))
+    stage = Stage(header["stage"])
+    others = [each.strip() for each in header.get("needs", "").split(",") if each.strip()]
+    unknown = set(others) - {*Stage, LEDGER}
+    if unknown or header.get("scope", "all shards") != "all shards":
+        raise ValueError(f"{name}.sql: its header names {unknown or header['scope']}, which does not exist")
+    return Rule(
+        name=name,
+        description=header["description"],
+        severity=Severity(header["severity"]),
+        stage=stage,
+        needs=(stage.value, *others),
+        all_shards="scope" in header,
+        sql=text,
+    )

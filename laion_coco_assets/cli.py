@@ -1,0 +1,237 @@
+"""`laion-coco`: the same assets and checks at a terminal. Parses, calls, prints; what it calls lives elsewhere."""
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from laion_coco_assets.errors import UserError
+
+app = typer.Typer(
+    name="laion-coco",
+    help="Recaption URL shards as LAION-COCO was made: BLIP writes 40 captions an image, two CLIPs rank them.\n\n"
+    "Start with [bold]laion-coco demo[/]: it needs no network, no GPU and no data.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+shards_app = typer.Typer(help="Shards as partitions of the Dagster instance in DAGSTER_HOME.", no_args_is_help=True)
+app.add_typer(shards_app, name="shards")
+
+out = Console()
+err = Console(stderr=True)
+
+DataDir = Annotated[str, typer.Option(help="Folder or fsspec URL (s3://…, gs://…) that the stages write to.")]
+Source = Annotated[str, typer.Option(help="Source parquet with columns URL and TEXT: a file, a folder, a quoted glob.")]
+Shards = Annotated[
+    list[str] | None, typer.Option(help="Only this shard (the file's stem); repeat it, or part several by commas.")
+]
+Device = Annotated[str, typer.Option(help="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps or cpu.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+
+
+@app.command()
+def demo(
+    data_dir: DataDir = "data/demo",
+    samples: Annotated[int, typer.Option(min=20, help="Source rows, over two shards.")] = 200,
+) -> None:
+    """Run every stage on the embedded corpus, offline, with tiny models trained for it.
+
+    A server on this machine's loopback serves drawn pictures as the web would, failures included. At the end stands
+    what became of every row, and how accurate the captions are against the truth.
+    """
+    from laion_coco_assets.demo.demo import run_demo
+
+    with _interruptible():
+        raise typer.Exit(run_demo(data_dir, samples, out))
+
+
+@app.command()
+def run(
+    source: Source,
+    data_dir: DataDir,
+    profile: Annotated[
+        str, typer.Option(help="A shipped profile (laion-coco, laion-idle-cap, demo) or a TOML file.")
+    ] = "laion-coco",
+    shards: Shards = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through a model together.")] = 16,
+    fetch_concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight.")] = 64,
+    allow_network: Annotated[
+        list[str] | None,
+        typer.Option(help="A private network that images may come from, as 127.0.0.0/8; repeat it for more."),
+    ] = None,
+) -> None:
+    """Run every stage, and its checks, for the shards of a source.
+
+    What is complete and unchanged is skipped; Ctrl-C keeps checkpoints, and the same command goes on behind them.
+
+    Exit codes: 0 done, 1 some shards or blocking checks failed (each is named), 2 a mistake in the call or the input.
+    """
+    from laion_coco_assets.settings import Settings
+    from laion_coco_assets.shards.source import list_sources
+
+    settings = Settings(
+        profile=profile,
+        data_dir=data_dir,
+        source=source,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        fetch_concurrency=fetch_concurrency,
+        allow_networks=tuple(allow_network or ()),
+    )
+    found = list_sources(source)
+    with _interruptible():
+        raise typer.Exit(run_and_report(settings, _selected(list(found), shards, source)))
+
+
+def run_and_report(settings: Any, shards: Sequence[str], overrides: Mapping[str, Any] | None = None) -> int:
+    """Run the shards with bars, print what came of them; returns the exit code."""
+    from laion_coco_assets.runner import run_shards
+    from laion_coco_assets.terminal import Bars, outcomes_table
+
+    outcomes = []
+    with Bars(err, len(shards)) as bars:
+        for outcome in run_shards(settings, shards, bars, overrides):
+            outcomes.append(outcome)
+            bars.shard_done()
+            for stage, message in outcome.errors.items():
+                err.print(f"[red]{escape(outcome.shard)}: {escape(stage)}[/]: {escape(message)}", highlight=False)
+    out.print(outcomes_table(outcomes))
+    failed = [each.shard for each in outcomes if not each.ok]
+    if failed:
+        err.print(f"[red]{len(failed)} of {len(outcomes)} shards failed:[/] {escape(', '.join(failed))}")
+        return 1
+    return 0
+
+
+@app.command()
+def check(
+    data_dir: DataDir,
+    profile: Annotated[
+        str, typer.Option(help="Hold the fingerprints against this profile's; without it, files against each other.")
+    ] = "",
+    shards: Shards = None,
+) -> None:
+    """Check every rule over the stage files of a folder, for CI.
+
+    Exit codes: 0 no blocking rule failed (warnings may have), 1 one did, 2 a mistake in the call.
+    """
+    from laion_coco_assets.checks.rules import Severity, all_rules
+    from laion_coco_assets.checks.run import Status, check_across, check_shard
+    from laion_coco_assets.shards.fingerprint import fingerprints
+    from laion_coco_assets.shards.profile import load_profile
+    from laion_coco_assets.shards.schemas import SCHEMAS
+    from laion_coco_assets.shards.store import ShardStore
+    from laion_coco_assets.terminal import checks_table
+
+    store = ShardStore(data_dir)
+    there = sorted({shard for stage in SCHEMAS for shard in store.shards(stage)})
+    if not there:
+        raise UserError(f"{data_dir}: no stage files there; name the folder that `laion-coco run` wrote to")
+    selected = _selected(there, shards, data_dir)
+    expected = fingerprints(load_profile(profile)) if profile else None
+    rules = all_rules()
+    results = [result for shard in selected for result in check_shard(store, shard, rules, expected)]
+    results += check_across(store, selected, rules)
+    failed = [each for each in results if each.status == Status.FAILED]
+    skipped = [each for each in results if each.status == Status.SKIPPED]
+    if failed:
+        out.print(checks_table(results))
+    for each in skipped:
+        out.print(f"[dim]skipped {each.rule.name}, shard {escape(each.shard)}: {escape(each.why)}[/]", highlight=False)
+    blocking = [each for each in failed if each.rule.severity == Severity.ERROR]
+    passed = len(results) - len(failed) - len(skipped)
+    out.print(
+        f"{len(rules)} rules over {len(selected)} shards: {passed} passed, {len(blocking)} failed, "
+        f"{len(failed) - len(blocking)} warned, {len(skipped)} skipped",
+        highlight=False,
+    )
+    raise typer.Exit(1 if blocking else 0)
+
+
+@shards_app.command("add")
+def shards_add(
+    source: Annotated[str, typer.Option(help="Where the shards lie; LAION_COCO_SOURCE unless given.")] = "",
+    shards: Shards = None,
+) -> None:
+    """Register the source's shards as partitions, as the sensor `new_shards` does."""
+    from laion_coco_assets.assets.stage import SHARDS
+    from laion_coco_assets.definitions import build_defs
+    from laion_coco_assets.settings import Settings
+
+    settings = Settings.from_environment()
+    if source:
+        settings = settings.model_copy(update={"source": source})
+    found = (build_defs(settings).resources or {})["source"].shards()
+    selected = _selected(list(found), shards, settings.source_or_default)
+    with _instance() as instance:
+        registered = set(instance.get_dynamic_partitions(SHARDS.name or ""))
+        new = [key for key in selected if key not in registered]
+        instance.add_dynamic_partitions(SHARDS.name or "", new)
+    out.print(f"{len(new)} shards added, {len(selected) - len(new)} were registered already", highlight=False)
+
+
+@shards_app.command("list")
+def shards_list() -> None:
+    """List the registered shards, one a line."""
+    from laion_coco_assets.assets.stage import SHARDS
+
+    with _instance() as instance:
+        for key in instance.get_dynamic_partitions(SHARDS.name or ""):
+            out.print(key, highlight=False, markup=False)
+
+
+def _instance() -> Any:
+    import dagster as dg
+
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterHomeNotSetError:
+        raise UserError(
+            "DAGSTER_HOME is not set: export DAGSTER_HOME=\"$PWD/.dagster\" (an absolute path to an existing folder, "
+            "the same one for `dg dev`)"
+        ) from None
+
+
+def _selected(there: Sequence[str], wanted: Sequence[str] | None, where: str) -> list[str]:
+    names = [name for each in wanted or () for name in each.split(",") if name]
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        some = ", ".join(there[:5]) + (", …" if len(there) > 5 else "")
+        raise UserError(f"--shards: {', '.join(unknown)} not in {where}; it has {len(there)}: {some}")
+    return [name for name in there if name in names] if names else list(there)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C, or a polite kill, ends long work with one line instead of a traceback. 130 is the shell's code for it."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("[yellow]interrupted:[/] what was done is kept; the same command goes on behind it", highlight=False)
+        raise typer.Exit(130) from None
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """The entry point: a user's mistake is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except UserError as error:
+        err.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)

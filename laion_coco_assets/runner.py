@@ -1,0 +1,80 @@
+"""Running the assets and their checks in this process, a shard at a time: what the terminal's commands share."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.definitions import build_defs
+from laion_coco_assets.progress import Progress
+from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.schemas import Stage
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class ShardOutcome:
+    """What became of one shard: its metadata by stage, and what went wrong, if anything did."""
+
+    shard: str
+    seconds: float
+    metadata: Mapping[Stage, Mapping[str, Any]] = field(default_factory=dict)
+    #: Stages that failed, with their messages.
+    errors: Mapping[str, str] = field(default_factory=dict)
+    #: Blocking checks that failed, and those that only warn.
+    failed_checks: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every stage was made and every blocking check passed."""
+        return not self.errors and not self.failed_checks
+
+
+def run_shards(
+    settings: Settings, shards: Sequence[str], progress: Progress, overrides: Mapping[str, Any] | None = None
+) -> Iterator[ShardOutcome]:
+    """Materialise every stage of each shard, with its checks. A shard that fails does not stop the ones after it.
+
+    Raises:
+        UserError: the settings can not be used.
+    """
+    defs = build_defs(settings, {"progress": progress, **(overrides or {})})
+    assets = [*(defs.assets or []), *(defs.asset_checks or [])]
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(SHARDS.name or "", list(shards))
+        for shard in shards:
+            started = time.monotonic()
+            result = dg.materialize(
+                assets,  # type: ignore[arg-type]  # Definitions type their assets more widely than materialize takes
+                partition_key=shard,
+                instance=instance,
+                resources=dict(defs.resources or {}),
+                run_config=_QUIET,
+                raise_on_error=False,
+            )
+            yield _outcome(shard, result, time.monotonic() - started)
+
+
+def _outcome(shard: str, result: dg.ExecuteInProcessResult, seconds: float) -> ShardOutcome:
+    metadata = {
+        Stage(each.asset_key.to_user_string()): {name: value.value for name, value in each.metadata.items()}
+        for each in result.get_asset_materialization_events_for_run()
+    }
+    errors = {event.step_key or "run": _message(event) for event in result.all_events if event.is_step_failure}
+    failed = [each for each in result.get_asset_check_evaluations() if not each.passed]
+    blocking = [each.check_name for each in failed if each.severity == dg.AssetCheckSeverity.ERROR]
+    warnings = [each.check_name for each in failed if each.severity == dg.AssetCheckSeverity.WARN]
+    return ShardOutcome(shard, seconds, metadata, errors, blocking, warnings)
+
+
+def _message(event: dg.DagsterEvent) -> str:
+    """What a user needs of a failed step: our own words where the stage said them."""
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    return data.error.message if data.error else "failed without a message"

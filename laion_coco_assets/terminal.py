@@ -1,0 +1,113 @@
+"""What the terminal's commands draw: progress bars, and the tables at the end."""
+
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import TimeRemainingColumn as TimeLeft
+from rich.table import Table
+from rich.text import Text
+
+from laion_coco_assets.checks.run import RuleResult, Status
+from laion_coco_assets.runner import ShardOutcome
+from laion_coco_assets.shards.schemas import Stage
+
+
+
+class _Rate(ProgressColumn):
+    """Rows a second, measured over the last rows."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.1f}/s", style="progress.data.speed")
+
+
+class Bars:
+    """One bar a stage, over all shards of the run. Implements `laion_coco_assets.progress.Progress`."""
+
+    def __init__(self, console: Console, shards: int) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeLeft(), console=console
+        )
+        self._shards = self._progress.add_task("shards", total=shards)
+        self._stages: dict[str, TaskID] = {}
+        self._now: TaskID = self._shards
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def start(self, stage: str, shard: str, total: int, done: int = 0) -> None:
+        """See `Progress`."""
+        if stage not in self._stages:
+            self._stages[stage] = self._progress.add_task(stage, total=0)
+        self._now = self._stages[stage]
+        task = self._progress.tasks[self._now]
+        self._progress.update(self._now, total=(task.total or 0) + total, completed=task.completed + done)
+        behind = f", {done:,} of them found in checkpoints" if done else ""
+        self._console.print(f"[dim]{shard}: {stage}, {total:,} rows{behind}[/]", highlight=False)
+
+    def advance(self, rows: int) -> None:
+        """See `Progress`."""
+        self._progress.advance(self._now, rows)
+
+    def finish(self) -> None:
+        """See `Progress`."""
+
+    def shard_done(self) -> None:
+        """One more shard is through."""
+        self._progress.advance(self._shards)
+
+
+def outcomes_table(outcomes: Sequence[ShardOutcome]) -> Table:
+    """A line a shard: what came of its rows, at what speed, and what went wrong."""
+    table = Table(title="Shards", title_justify="left")
+    for name in ("shard", "rows", "published", "rejected", "seconds", ""):
+        table.add_column(name, justify="left" if name in ("shard", "") else "right", overflow="fold")
+    for each in outcomes:
+        last = each.metadata.get(Stage.PUBLISHED, {})
+        numbers = [last.get("source_rows"), last.get("dagster/row_count"), last.get("rejected")]
+        if each.errors:
+            said = "[red]failed[/] at " + ", ".join(each.errors)
+        elif each.failed_checks:
+            said = "[red]checks failed:[/] " + ", ".join(each.failed_checks)
+        else:
+            skipped = all(metadata.get("skipped") for metadata in each.metadata.values())
+            said = "complete and unchanged" if skipped else "[green]done[/]"
+            said += f" [yellow](warnings: {', '.join(each.warnings)})[/]" if each.warnings else ""
+        cells = ["" if number is None else f"{number:,}" for number in numbers]
+        table.add_row(each.shard, *cells, f"{each.seconds:,.1f}", said)
+    return table
+
+
+def reasons_table(reasons: Counter[str], total: int) -> Table:
+    """How many rows ended for which reason."""
+    table = Table(title="Rejected rows by reason", title_justify="left")
+    table.add_column("reason")
+    table.add_column("rows", justify="right")
+    table.add_column("of all", justify="right")
+    for reason, count in sorted(reasons.items(), key=lambda each: (-each[1], each[0])):
+        table.add_row(reason, f"{count:,}", f"{count / total:.1%}" if total else "")
+    return table
+
+
+def checks_table(results: Sequence[RuleResult]) -> Table:
+    """A line for each rule that failed in a shard, with its first offenders."""
+    table = Table(title="Failed rules", title_justify="left", show_lines=True)
+    for name in ("rule", "severity", "shard", "offenders", "first of them"):
+        table.add_column(name, justify="right" if name == "offenders" else "left", overflow="fold")
+    for each in (result for result in results if result.status == Status.FAILED):
+        shown = "\n".join(f"{offender.sample_id or 'the file'}: {offender.problem}" for offender in each.offenders)
+        colour = "red" if each.rule.severity == "error" else "yellow"
+        table.add_row(
+            each.rule.name, f"[{colour}]{each.rule.severity}[/]", each.shard, f"{each.count:,}", Text(shown)
+        )
+    return table
