@@ -1,0 +1,57 @@
+"""Where the models run and in which precision: a deployment's choice, never a profile's."""
+
+from typing import Final
+
+import torch
+
+from laion_coco_assets.errors import DeviceError
+
+_DEVICE_SETTING: Final = "LAION_COCO_DEVICE / --device"
+_DTYPE_SETTING: Final = "LAION_COCO_DTYPE / --dtype"
+_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a setting's value: `auto` (CUDA, else MPS, else CPU), `cpu`, `mps`, `cuda` or `cuda:1`.
+
+    Raises:
+        DeviceError: no such name, or this machine has no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, colon, index = name.partition(":")
+    if kind not in {"cpu", "mps", "cuda"} or (colon and not (kind == "cuda" and index.isdecimal())):
+        raise DeviceError(f"{_DEVICE_SETTING} is {name!r}: not one of auto, cpu, mps, cuda, cuda:0, cuda:1, …")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"{_DEVICE_SETTING} is {name!r}, but torch {torch.__version__} finds no MPS here; {_AUTO}")
+    if kind != "cuda":
+        return torch.device(kind)
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            f"{_DEVICE_SETTING} is {name!r}, but torch {torch.__version__} finds no CUDA device here "
+            f"(is the driver installed, and is this a CUDA build of torch?); {_AUTO}"
+        )
+    number = int(index) if colon else torch.cuda.current_device()
+    if number >= torch.cuda.device_count():
+        raise DeviceError(f"{_DEVICE_SETTING} is {name!r}, but this machine has {torch.cuda.device_count()} of them")
+    return torch.device("cuda", number)
+
+
+_AUTO: Final = "set it to auto to take what there is"
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The precision of a setting's value on a device: `auto` (float32), `float32`, `bfloat16` or `float16`.
+
+    Raises:
+        DeviceError: no such name, or the device can not compute in it.
+    """
+    if name == "auto":
+        return torch.float32
+    if name not in _DTYPES:
+        raise DeviceError(f"{_DTYPE_SETTING} is {name!r}: not one of auto, {', '.join(_DTYPES)}")
+    if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise DeviceError(f"{_DTYPE_SETTING} is {name!r}, which {device} can not compute in; use float16 or float32")
+    return _DTYPES[name]

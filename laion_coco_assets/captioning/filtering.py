@@ -1,0 +1,143 @@
+"""What one sampling step does with the logits: the worker's filter, in its order, and the draw from what it leaves.
+
+Raw p(end) kept aside; end masked while the caption is too short; repetition penalty; temperature (where transformers has
+it; 1 in the original); top-k; top-p; softmax; inverse CDF. Sums are float64 and in an order fixed by the token ids,
+whatever the model computed in, so that rows that tie or nearly tie are cut and drawn from alike on every device.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from laion_coco_assets.shards.profile import CaptionSettings
+
+#: The fast path looks at so many of the likeliest tokens; a top_p of 0.24 leaves one to five.
+_FAST: Final = 64
+
+
+@dataclass(frozen=True)
+class StepDistribution:
+    """What may be drawn from each row. Tokens stand in ascending order; the rest of a row repeats its last sum.
+
+    Shapes: end_probability float64 [rows], raw; tokens int64 [rows, width]; cumulative float64 [rows, width], running
+    sums of the kept tokens' probabilities, not normalised.
+    """
+
+    end_probability: torch.Tensor
+    tokens: torch.Tensor
+    cumulative: torch.Tensor
+
+    def draw(self, rows: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+        """One token for each pair of a row (int64 [draws]) and a uniform in [0, 1) (float64 [draws]): int64 [draws]."""
+        sums = self.cumulative[rows]
+        total = sums[:, -1]
+        # The largest uniform may round up to the total; what is drawn must still have a probability above zero.
+        target = torch.minimum(uniforms * total, torch.nextafter(total, torch.zeros_like(total)))
+        place = torch.searchsorted(sums, target.unsqueeze(1), right=True).clamp_(max=sums.shape[1] - 1)
+        return self.tokens[rows].gather(1, place).squeeze(1)
+
+
+def filter_step(
+    logits: torch.Tensor, seen: torch.Tensor, *, end_token: int, end_masked: bool, settings: CaptionSettings
+) -> StepDistribution:
+    """Filter one step's logits.
+
+    Args:
+        logits: [rows, vocab], of any floating dtype; left as they are.
+        seen: int64 [rows, length], every token so far, prompt and BOS included.
+        end_token: the token that ends a caption.
+        end_masked: the caption is shorter than the min length.
+        settings: top_p, top_k, temperature and repetition_penalty are read.
+    """
+    scores = logits.to(torch.float32, copy=True)
+    end_probability = _probability(scores, end_token)
+    if end_masked:
+        scores[:, end_token] = float("-inf")
+    before = scores.gather(1, seen)
+    penalty = settings.repetition_penalty
+    scores.scatter_(1, seen, torch.where(before < 0, before * penalty, before / penalty))
+    if settings.temperature != 1:
+        scores /= settings.temperature
+    tokens, weights = _kept(scores, settings.top_k, settings.top_p)
+    tokens, order = tokens.sort(dim=1)
+    return StepDistribution(end_probability, tokens, weights.gather(1, order).cumsum(dim=1))
+
+
+def _probability(scores: torch.Tensor, token: int) -> torch.Tensor:
+    """softmax(scores)[:, token] in float64."""
+    weights = _weights(scores)
+    return weights[:, token] / weights.sum(dim=1)
+
+
+def _weights(scores: torch.Tensor) -> torch.Tensor:
+    """exp(scores) over each row's largest, float64."""
+    return (scores - scores.amax(dim=1, keepdim=True)).double().exp()
+
+
+def _kept(scores: torch.Tensor, top_k: int, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens that top-k and top-p keep and their weights, [rows, width] each; padding is token `vocab`, weight 0."""
+    vocab = scores.shape[1]
+    if vocab <= _FAST or top_k < _FAST or top_p >= 1:
+        return _kept_in_full(scores, top_k, top_p)
+    tokens, weights, certain = _kept_among_likeliest(scores, top_k, top_p)
+    doubtful = (~certain).nonzero().squeeze(1)
+    if doubtful.numel():
+        full_tokens, full_weights = _kept_in_full(scores[doubtful], top_k, top_p)
+        width = max(full_tokens.shape[1], tokens.shape[1])
+        tokens, weights = _widen(tokens, width, vocab), _widen(weights, width, 0)
+        tokens[doubtful] = _widen(full_tokens, width, vocab)
+        weights[doubtful] = _widen(full_weights, width, 0)
+    return tokens, weights
+
+
+def _widen(table: torch.Tensor, width: int, padding: int) -> torch.Tensor:
+    return torch.nn.functional.pad(table, (0, width - table.shape[1]), value=padding)
+
+
+def _kept_in_full(scores: torch.Tensor, top_k: int, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sort the whole vocabulary. Tokens that tie with the k-th stay; at the top-p threshold the lower id goes first."""
+    vocab = scores.shape[1]
+    scores, tokens = scores.sort(dim=1, descending=True, stable=True)
+    weights = _weights(scores)
+    if top_k < vocab:
+        weights = weights.masked_fill(scores < scores[:, top_k - 1 : top_k], 0)
+    if top_p < 1:
+        sums = weights.cumsum(dim=1)
+        weights = weights.masked_fill(_beyond(weights, sums, top_p * sums[:, -1:]), 0)
+    width = int((weights > 0).sum(dim=1).amax())
+    tokens, weights = tokens[:, :width], weights[:, :width]
+    return tokens.masked_fill(weights == 0, vocab), weights
+
+
+def _beyond(weights: torch.Tensor, sums: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+    """Which tokens, likeliest first, come after the one that crosses the threshold. The first one never does."""
+    beyond = (sums - weights) > threshold
+    beyond[:, 0] = False
+    return beyond
+
+
+def _kept_among_likeliest(
+    scores: torch.Tensor, top_k: int, top_p: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As `_kept_in_full`, from the likeliest tokens alone, and for which rows that is certain to be the same.
+
+    Top-k is not carried out: only the sum over what it keeps matters, and that lies between the sum over everything and
+    the same less the share of the rest that the (vocab - k) least of it can have at most. A row is certain when the
+    nucleus is the same at both ends, ends within the likeliest, and no tie reaches out of them.
+    """
+    vocab = scores.shape[1]
+    top = scores.topk(_FAST, dim=1).indices.sort(dim=1).values  # ascending ids, so that the stable sort breaks ties
+    values, order = scores.gather(1, top).sort(dim=1, descending=True, stable=True)
+    tokens = top.gather(1, order)
+    everything = _weights(scores).sum(dim=1, keepdim=True)
+    weights = _weights(values)
+    sums = weights.cumsum(dim=1)
+    rest = (everything - sums[:, -1:]).clamp_(min=0)
+    at_least = everything - rest * (max(vocab - top_k, 0) / (vocab - _FAST))
+    beyond = _beyond(weights, sums, top_p * everything)
+    kept = (~beyond).sum(dim=1)
+    same = kept == (~_beyond(weights, sums, top_p * at_least)).sum(dim=1)
+    last = values.gather(1, (kept - 1).unsqueeze(1)).squeeze(1)
+    certain = same & (kept < _FAST) & (last > values[:, -1])
+    return tokens.masked_fill(beyond, vocab), weights.masked_fill(beyond, 0), certain
