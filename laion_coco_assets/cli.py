@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -51,7 +51,7 @@ def demo(
     from laion_coco_assets.demo.demo import run_demo
 
     with _interruptible():
-        raise typer.Exit(run_demo(data_dir, samples, out))
+        raise typer.Exit(run_demo(data_dir, samples, out, err))
 
 
 @app.command()
@@ -79,6 +79,7 @@ def run(
     """
     from laion_coco_assets.settings import Settings
     from laion_coco_assets.shards.source import list_sources
+    from laion_coco_assets.terminal import run_and_report
 
     settings = Settings(
         profile=profile,
@@ -92,27 +93,7 @@ def run(
     )
     found = list_sources(source)
     with _interruptible():
-        raise typer.Exit(run_and_report(settings, _selected(list(found), shards, source)))
-
-
-def run_and_report(settings: Any, shards: Sequence[str], overrides: Mapping[str, Any] | None = None) -> int:
-    """Run the shards with bars, print what came of them; returns the exit code."""
-    from laion_coco_assets.runner import run_shards
-    from laion_coco_assets.terminal import Bars, outcomes_table
-
-    outcomes = []
-    with Bars(err, len(shards)) as bars:
-        for outcome in run_shards(settings, shards, bars, overrides):
-            outcomes.append(outcome)
-            bars.shard_done()
-            for stage, message in outcome.errors.items():
-                err.print(f"[red]{escape(outcome.shard)}: {escape(stage)}[/]: {escape(message)}", highlight=False)
-    out.print(outcomes_table(outcomes))
-    failed = [each.shard for each in outcomes if not each.ok]
-    if failed:
-        err.print(f"[red]{len(failed)} of {len(outcomes)} shards failed:[/] {escape(', '.join(failed))}")
-        return 1
-    return 0
+        raise typer.Exit(run_and_report(settings, _selected(list(found), shards, source), out, err))
 
 
 @app.command()
@@ -199,7 +180,7 @@ def _instance() -> Any:
         return dg.DagsterInstance.get()
     except dg.DagsterHomeNotSetError:
         raise UserError(
-            "DAGSTER_HOME is not set: export DAGSTER_HOME=\"$PWD/.dagster\" (an absolute path to an existing folder, "
+            'DAGSTER_HOME is not set: export DAGSTER_HOME="$PWD/.dagster" (an absolute path to an existing folder, '
             "the same one for `dg dev`)"
         ) from None
 

@@ -1,20 +1,21 @@
-"""What the terminal's commands draw: progress bars, and the tables at the end."""
+"""What the terminal's commands share: running shards under progress bars, and the tables at the end."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.table import Table
 from rich.text import Text
 
 from laion_coco_assets.checks.run import RuleResult, Status
-from laion_coco_assets.runner import ShardOutcome
+from laion_coco_assets.runner import ShardOutcome, run_shards
+from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.schemas import Stage
-
 
 
 class _Rate(ProgressColumn):
@@ -42,7 +43,9 @@ class Bars:
             self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def start(self, stage: str, shard: str, total: int, done: int = 0) -> None:
@@ -65,6 +68,24 @@ class Bars:
     def shard_done(self) -> None:
         """One more shard is through."""
         self._progress.advance(self._shards)
+
+
+def run_and_report(
+    settings: Settings, shards: Sequence[str], out: Console, err: Console, overrides: Mapping[str, Any] | None = None
+) -> int:
+    """Run the shards under bars, print what came of each; returns the exit code: 1 when a shard failed."""
+    outcomes = []
+    with Bars(err, len(shards)) as bars:
+        for outcome in run_shards(settings, shards, bars, overrides):
+            outcomes.append(outcome)
+            bars.shard_done()
+            for stage, message in outcome.errors.items():
+                err.print(f"[red]{escape(outcome.shard)}, {escape(stage)}:[/] {escape(message)}", highlight=False)
+    out.print(outcomes_table(outcomes))
+    failed = [each.shard for each in outcomes if not each.ok]
+    if failed:
+        err.print(f"[red]{len(failed)} of {len(outcomes)} shards failed:[/] {escape(', '.join(failed))}")
+    return 1 if failed else 0
 
 
 def outcomes_table(outcomes: Sequence[ShardOutcome]) -> Table:
@@ -107,7 +128,5 @@ def checks_table(results: Sequence[RuleResult]) -> Table:
     for each in (result for result in results if result.status == Status.FAILED):
         shown = "\n".join(f"{offender.sample_id or 'the file'}: {offender.problem}" for offender in each.offenders)
         colour = "red" if each.rule.severity == "error" else "yellow"
-        table.add_row(
-            each.rule.name, f"[{colour}]{each.rule.severity}[/]", each.shard, f"{each.count:,}", Text(shown)
-        )
+        table.add_row(each.rule.name, f"[{colour}]{each.rule.severity}[/]", each.shard, f"{each.count:,}", Text(shown))
     return table

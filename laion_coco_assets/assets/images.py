@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from laion_coco_assets.fetching.decode import DecodeError, decode_rgb
+from laion_coco_assets.fetching.decode import decode_rgb
 from laion_coco_assets.shards.joining import Row, joined, stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
@@ -51,5 +51,5 @@ def _decoded(data: Any) -> Image.Image | None:
         return None
     try:
         return decode_rgb(data)
-    except DecodeError:
+    except ValueError:
         return None

@@ -88,9 +88,12 @@ def run_shards(
     for shard in context.partition_keys:
         try:
             done[shard] = _run_shard(context, profile, store, progress, plan(shard))
-        except Exception as error:  # noqa: BLE001  # whatever it was, the other shards go on and it is raised below
+        except Exception as error:  # whatever it was, the other shards go on and it is raised below
             failed[shard] = error
-            context.log.error(f"shard {shard}: {error}", exc_info=not isinstance(error, UserError))
+            if isinstance(error, UserError):
+                context.log.error(f"shard {shard}: {error}")  # noqa: TRY400  # the message is whole
+            else:
+                context.log.exception(f"shard {shard}")
     if failed:
         for shard, (info, metadata) in done.items():
             context.log_event(_materialization(context, shard, info, metadata))

@@ -39,9 +39,7 @@ def _stage_checks(
         ],
         can_subset=True,
     )
-    def checks(
-        context: dg.AssetCheckExecutionContext, store: ShardStoreResource
-    ) -> Iterator[dg.AssetCheckResult]:
+    def checks(context: dg.AssetCheckExecutionContext, store: ShardStoreResource) -> Iterator[dg.AssetCheckResult]:
         files = store.get()
         selected = [rules[key.name] for key in context.selected_asset_check_keys]
         shards = _shards_of_run(context, partitions) or files.shards(stage)

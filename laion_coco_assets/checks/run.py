@@ -180,7 +180,7 @@ def _register(
         connection.register("empty", SCHEMAS[stage].empty_table())
         _describe(connection, "contract", stage, "SELECT * FROM empty")
         connection.unregister("empty")
-        _describe(connection, "columns", stage, f"SELECT * FROM read_parquet({_literal(paths[0])})")
+        _describe(connection, "columns", stage, f"SELECT * FROM read_parquet({_literal(paths[0])})")  # noqa: S608
         # A view can not be prepared with parameters, so paths stand in it as literals.
         connection.execute(
             f"CREATE TEMP VIEW {stage} AS SELECT rows.*, files.shard, files.fingerprint AS file_fingerprint "  # noqa: S608

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field
 
-from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
+from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.fetcher import Fetcher
 from laion_coco_assets.shards.profile import FetchSettings
 
 

@@ -1,0 +1,65 @@
+"""The demo's own source and fetcher: the corpus is written where it is missing, its server runs while images are fetched."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from laion_coco_assets.demo.corpus import HOST, build_corpus, write_sources, write_truth
+from laion_coco_assets.demo.server import CorpusServer
+from laion_coco_assets.fetching.fetcher import Fetcher
+from laion_coco_assets.resources.fetcher import FetcherResource
+from laion_coco_assets.resources.store import SourceResource
+from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.profile import FetchSettings
+from laion_coco_assets.shards.source import SourceShard
+
+#: Rows and shards of the corpus where nobody says otherwise.
+SAMPLES = 200
+SHARDS = 2
+
+
+class DemoSourceResource(SourceResource):
+    """The embedded corpus as source shards; written at the first look."""
+
+    samples: int = Field(default=SAMPLES, description="Source rows, over two shards.")
+
+    def shards(self) -> dict[str, SourceShard]:
+        """Every shard of the corpus by its key."""
+        write_demo_source(Path(self.source), self.samples)
+        return super().shards()
+
+
+def write_demo_source(folder: Path, samples: int) -> None:
+    """The corpus as source shards in `folder`, its truth beside it in `truth`; nothing if shards are there already."""
+    if not any(folder.glob("*.parquet")):
+        corpus = build_corpus(samples, SHARDS)
+        write_truth(folder.parent / "truth", corpus)
+        write_sources(folder, corpus)
+
+
+class DemoFetcherResource(FetcherResource):
+    """A fetcher for the corpus: its URLs' host is a server on this machine's loopback, alive while images are fetched."""
+
+    source: str = Field(description="The corpus' source folder.")
+
+    @contextmanager
+    def open(self, settings: FetchSettings) -> Iterator[Fetcher]:
+        """A fetcher, with the server behind it."""
+        shards = list(SourceResource(source=self.source).shards().values())
+        corpus = build_corpus(sum(shard.rows for shard in shards), len(shards))
+        with CorpusServer(corpus) as server:
+            own = {"hosts": {HOST: f"127.0.0.1:{server.port}"}, "allow_networks": ("127.0.0.0/8",)}
+            with Fetcher(settings, self.deployment().model_copy(update=own)) as fetcher:
+                yield fetcher
+
+
+def demo_resources(settings: Settings, samples: int = SAMPLES) -> dict[str, Any]:
+    """Resources that stand in for the source and the web, by the names under which assets ask for them."""
+    source = settings.source_or_default
+    return {
+        "source": DemoSourceResource(source=source, samples=samples),
+        "fetcher": DemoFetcherResource(source=source, concurrency=settings.fetch_concurrency),
+    }

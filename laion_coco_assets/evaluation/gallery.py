@@ -1,0 +1,102 @@
+"""A page of examples: pictures with their alt text, the captions that were ranked, and all their scores.
+
+One HTML file that loads nothing: thumbnails stand in it as data, text from the web is escaped.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from itertools import islice
+from typing import Any, Final
+
+from PIL import Image
+
+from laion_coco_assets.fetching.decode import decode_rgb
+from laion_coco_assets.shards.joining import joined, stage_rows
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore
+
+_THUMBNAIL: Final = 256
+_CAPTIONS_SHOWN: Final = 5
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }}
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; }}
+h1 {{ font-size: 1.4rem; }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(350px, 1fr)); gap: 1rem; }}
+article {{ border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }}
+.picture {{ background: color-mix(in srgb, currentColor 6%, transparent); text-align: center; padding: .5rem; }}
+img {{ max-width: 100%; height: 200px; object-fit: contain; }}
+.text {{ padding: .6rem .8rem .8rem; overflow-wrap: anywhere; }}
+.top {{ font-weight: 600; }}
+.small {{ font-size: .82rem; opacity: .75; margin: .15rem 0; }}
+table {{ border-collapse: collapse; width: 100%; font-size: .82rem; margin-top: .4rem; }}
+td, th {{ border-top: 1px solid var(--line); padding: .12rem .3rem; text-align: left; font-weight: normal; }}
+td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+tr.won td {{ font-weight: 600; }}
+</style></head><body>
+<h1>{title}</h1>
+<p>{intro}</p>
+<main>
+{articles}
+</main></body></html>
+"""
+
+
+def gallery(
+    store: ShardStore, shards: Iterable[str], *, title: str, intro: str, samples: int, notes: Mapping[str, str]
+) -> str:
+    """The page's HTML, with the first `samples` published samples spread over the shards.
+
+    `notes`: a line to show under a sample, by sample_id (the demo's true captions).
+    """
+    names = list(shards)
+    each = -(-samples // max(1, len(names)))
+    articles = (_article(row, image, notes) for shard in names for row, image in islice(_rows(store, shard), each))
+    return _PAGE.format(title=escape(title), intro=escape(intro), articles="\n".join(articles))
+
+
+def _rows(store: ShardStore, shard: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+    columns = ["row", "sample_id", "status", "image"]
+    ok = (row for row in stage_rows(store, Stage.FETCHED_IMAGES, shard, columns) if row["status"] == "ok")
+    images = (
+        image
+        for image, final in joined(ok, stage_rows(store, Stage.RN50X64_FINAL, shard, ["row", "sample_id"]))
+        if final
+    )
+    for row, image in zip(stage_rows(store, Stage.PUBLISHED, shard), images, strict=True):
+        yield row, image["image"]
+
+
+def _article(row: Mapping[str, Any], image: bytes, notes: Mapping[str, str]) -> str:
+    final_scores = row["rn50x64_similarities"] or []
+    lines = []
+    for i, caption in enumerate(row["all_captions"][:_CAPTIONS_SHOWN]):
+        won = ' class="won"' if caption == row["top_caption"] else ""
+        final = f"{final_scores[i]:.3f}" if i < len(final_scores) else ""
+        lines.append(
+            f'<tr{won}><td>{escape(caption)}</td><td class="n">{row["all_multiplicities"][i]}×</td>'
+            f'<td class="n">{row["all_similarities"][i]:.3f}</td><td class="n">{final}</td></tr>'
+        )
+    rest = len(row["all_captions"]) - len(lines)
+    more = f'<p class="small">and {rest} more</p>' if rest > 0 else ""
+    note = notes.get(row["sample_id"])
+    return f"""<article><div class="picture"><img alt="{escape(row["top_caption"])}" src="{_thumbnail(image)}"></div>
+<div class="text"><div class="top">{escape(row["top_caption"])}</div>
+<p class="small">alt text: {escape(row["TEXT"] or "(none)")}</p>
+{f'<p class="small">truth: {escape(note)}</p>' if note else ""}
+<table><tr><th>caption</th><th class="n">drawn</th><th class="n">ViT-L/14</th><th class="n">RN50x64</th></tr>
+{"".join(lines)}</table>{more}</div></article>"""
+
+
+def _thumbnail(data: bytes) -> str:
+    image = decode_rgb(data)
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
