@@ -1,0 +1,286 @@
+"""One URL's way over the network: its tries, its redirects, its body. What bytes mean is `decode`'s affair."""
+
+import asyncio
+import errno
+import logging
+import random
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_socket_factory, parse_networks
+from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.hosts import Hosts
+from laion_coco_assets.fetching.opt_out import opt_out_signal
+from laion_coco_assets.fetching.reasons import TRANSIENT, Reason, RejectedError
+from laion_coco_assets.fetching.resolver import NoAddressError, Resolver
+from laion_coco_assets.fetching.urls import resolve_redirect
+from laion_coco_assets.shards.profile import FetchSettings
+
+logger = logging.getLogger(__name__)
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_NO_ANSWER: Final = frozenset({Reason.DNS, Reason.REFUSED, Reason.TLS, Reason.TIMEOUT})
+_DNS_TTL_S: Final = 300
+_DNS_CACHED_HOSTS: Final = 50_000
+#: A connection is kept only while another row wants its host, so idle ones need not linger and use up descriptors.
+_KEEP_ALIVE_S: Final = 2.0
+
+
+@dataclass(slots=True)
+class Trail:
+    """What is known of a URL's last try, whatever became of it."""
+
+    http_status: int | None = None
+    final_url: str | None = None
+    server: str = ""  # host:port that was asked last
+    answered: bool = False  # whether it answered
+
+    def restart(self) -> None:
+        self.http_status, self.final_url = None, None
+
+
+class _TryError(RejectedError):
+    """A failed try that knows when the next one is welcome: `retry_after_s`, or never (`final`)."""
+
+    def __init__(self, reason: Reason, detail: str, *, final: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(reason, detail)
+        self.final = final
+        self.retry_after_s = retry_after_s
+
+
+class _NotAskedError(_TryError):
+    """The host is being left alone."""
+
+
+class Client:
+    """Downloads over one aiohttp session. Belongs to the event loop that is running when it is made."""
+
+    def __init__(self, settings: FetchSettings, deployment: FetchDeployment, context: ssl.SSLContext) -> None:
+        self._settings = settings
+        self._deployment = deployment
+        allowed = parse_networks(deployment.allow_networks)
+        self._hosts = Hosts(deployment.per_host, deployment.host_failures, deployment.host_rest_s)
+        self._slots = asyncio.Semaphore(deployment.concurrency)
+        self._resolver = Resolver(deployment.hosts, deployment.nameservers, allowed)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # `_slots` and `_hosts` count instead, outside of the deadlines
+                resolver=self._resolver,
+                ttl_dns_cache=_DNS_TTL_S,
+                dns_cache_max_size=_DNS_CACHED_HOSTS,
+                keepalive_timeout=_KEEP_ALIVE_S,
+                socket_factory=guarded_socket_factory(allowed),
+                ssl=context,
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout_s),
+            headers={"User-Agent": settings.user_agent, "Accept": "*/*", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,  # no proxy or .netrc from the environment: a proxy would hide addresses from the guard
+        )
+
+    async def close(self) -> None:
+        """Ends all connections and look-ups."""
+        await self._session.close()
+        await self._resolver.close()
+
+    async def download(self, url: URL, trail: Trail, hold: Callable[[int], None]) -> bytes:
+        """The body that `url` leads to, at most `settings.max_bytes`. Raises RejectedError.
+
+        `hold(n)` is told how many bytes of the body are held; what it raises ends the download at once.
+        """
+        try:
+            body = await self._tries(url, trail, hold)
+        except _NotAskedError:
+            raise
+        except RejectedError as error:
+            if trail.answered:
+                self._hosts.answered(trail.server)
+            elif error.rejection.reason in _NO_ANSWER:
+                self._hosts.failed(trail.server, error.rejection)
+            raise
+        self._hosts.answered(trail.server)
+        return body
+
+    async def _tries(self, url: URL, trail: Trail, hold: Callable[[int], None]) -> bytes:
+        for failures in range(self._settings.retries + 1):
+            trail.restart()
+            try:
+                return await self._follow(url, trail, hold)
+            except _TryError as error:
+                last = error
+            wait_s = self._wait(last, failures)
+            if wait_s is None or failures == self._settings.retries:
+                break
+            hold(0)
+            await asyncio.sleep(wait_s)
+        raise last
+
+    def _wait(self, error: _TryError, failures: int) -> float | None:
+        """Seconds until the next try, or None if there is no use in one."""
+        if error.final or error.rejection.reason not in TRANSIENT:
+            return None
+        backoff: float = self._deployment.backoff_s * 2**failures * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, no secret
+        if error.retry_after_s is None:
+            return min(backoff, self._deployment.max_backoff_s)
+        if error.retry_after_s > self._deployment.max_backoff_s:
+            return None
+        return max(error.retry_after_s, min(backoff, self._deployment.max_backoff_s))
+
+    async def _follow(self, url: URL, trail: Trail, hold: Callable[[int], None]) -> bytes:
+        """One try: redirects and body within one deadline, which stands still only while waiting for a slot of ours."""
+        left_s = self._settings.total_timeout_s
+        clock = asyncio.get_running_loop().time
+        for _ in range(self._settings.max_redirects + 1):
+            async with self._hosts.slot(url.raw_host or "") as shared, self._slots:
+                self._greet(url, trail)
+                began = clock()
+                with _explained(trail):
+                    async with asyncio.timeout(left_s):
+                        outcome = await self._hop(url, trail, hold, keep=shared)
+                left_s = max(0.0, left_s - (clock() - began))
+            if isinstance(outcome, bytes):
+                return outcome
+            url = outcome
+        raise _TryError(Reason.TOO_MANY_REDIRECTS, f"more than {self._settings.max_redirects} redirects")
+
+    def _greet(self, url: URL, trail: Trail) -> None:
+        trail.server, trail.answered = f"{url.raw_host}:{url.port}", False
+        resting = self._hosts.resting(trail.server)
+        if resting is not None:
+            raise _NotAskedError(resting.reason, resting.detail, final=True)
+
+    async def _hop(self, url: URL, trail: Trail, hold: Callable[[int], None], *, keep: bool) -> bytes | URL:
+        """One request: the body, or where its redirect leads."""
+        headers = {} if keep else {"Connection": "close"}
+        async with self._session.get(url, allow_redirects=False, headers=headers) as response:
+            trail.http_status, trail.final_url, trail.answered = response.status, str(url), True
+            try:
+                if response.status in _REDIRECTS and (location := response.headers.get("Location")) is not None:
+                    self._check_opt_out(response, redirect=True)
+                    return resolve_redirect(url, location)
+                _check_status(response)
+                self._check_opt_out(response, redirect=False)
+                return await self._body(response, hold)
+            finally:
+                if not response.content.at_eof():
+                    response.close()  # what was not read will not be: the connection is of no more use
+
+    def _check_opt_out(self, response: aiohttp.ClientResponse, *, redirect: bool) -> None:
+        if not self._settings.respect_opt_out:
+            return
+        signal = opt_out_signal(response.headers, self._settings.user_agent, redirect=redirect)
+        if signal is not None:
+            raise RejectedError(Reason.OPTED_OUT, signal)
+
+    async def _body(self, response: aiohttp.ClientResponse, hold: Callable[[int], None]) -> bytes:
+        limit = self._settings.max_bytes
+        promised = response.content_length
+        if promised is not None:
+            if promised > limit:
+                raise RejectedError(Reason.TOO_LARGE, f"{promised} bytes announced, more than {limit}")
+            hold(promised)
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > limit:
+                raise RejectedError(Reason.TOO_LARGE, f"more than {limit} bytes")
+            hold(max(size, promised or 0))
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def _check_status(response: aiohttp.ClientResponse) -> None:
+    """Raises _TryError for every status that does not come with the picture."""
+    status = response.status
+    what = f"HTTP {status}"
+    match status:
+        case 206:
+            raise _TryError(Reason.TRUNCATED, "HTTP 206: a part, though the whole was asked for", final=True)
+        case _ if 200 <= status < 300:
+            return
+        case 408:
+            raise _TryError(Reason.TIMEOUT, what)
+        case 429:
+            raise _TryError(Reason.RATE_LIMITED, what, retry_after_s=_retry_after(response))
+        case _ if 400 <= status < 500:
+            raise _TryError(Reason.HTTP_4XX, what)
+        case _ if 500 <= status < 600:
+            raise _TryError(Reason.HTTP_5XX, what, retry_after_s=_retry_after(response))
+        case _:
+            raise _TryError(Reason.PROTOCOL, f"{what}, which leads to no picture")
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds, from either form of the header; None if it is missing or makes no sense."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        then = parsedate_to_datetime(text)
+        now = parsedate_to_datetime(response.headers.get("Date", ""))
+        return max(0.0, (then - now).total_seconds())  # the server's clock against itself: ours may differ
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+@contextmanager
+def _explained(trail: Trail) -> Iterator[None]:  # noqa: C901, PLR0912 - one branch per kind of failure
+    """Turns what aiohttp and the operating system raise into a _TryError with its reason."""
+    try:
+        yield
+    except RejectedError as error:
+        if isinstance(error, _TryError):
+            raise
+        raise _TryError(error.rejection.reason, error.rejection.detail, final=True) from None
+    except aiohttp.ConnectionTimeoutError:
+        raise _TryError(Reason.TIMEOUT, "no connection in time") from None
+    except TimeoutError:
+        what = "the answer did not end in time" if trail.answered else "no answer in time"
+        raise _TryError(Reason.TIMEOUT, what) from None
+    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        if trail.answered:
+            raise _TryError(Reason.TRUNCATED, "the encrypted connection broke within the body") from None
+        raise _TryError(Reason.TLS, _tls_detail(error)) from None
+    except aiohttp.ClientConnectorError as error:
+        raise _connection_error(error.os_error) from None
+    except aiohttp.ClientPayloadError as error:
+        raise _TryError(Reason.TRUNCATED, f"the body broke off ({type(error.__cause__ or error).__name__})") from None
+    except aiohttp.InvalidURL:
+        raise _TryError(Reason.INVALID_URL, "refused by the HTTP client") from None
+    except aiohttp.ClientResponseError as error:
+        raise _TryError(Reason.PROTOCOL, " ".join(error.message.split())[:200] or "malformed answer") from None
+    except (aiohttp.ServerDisconnectedError, OSError):
+        if trail.answered:
+            raise _TryError(Reason.TRUNCATED, "the connection broke within the body") from None
+        raise _TryError(Reason.REFUSED, "the connection was closed without an answer") from None
+    except (aiohttp.ClientError, ValueError) as error:
+        # Whatever else a server can make the HTTP client say is the server's fault, and worth a look at ours.
+        logger.warning("unexpected %s from the HTTP client", type(error).__name__)
+        raise _TryError(Reason.PROTOCOL, f"not understood ({type(error).__name__})") from None
+
+
+def _tls_detail(error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate: {cause.verify_message}"
+    return f"handshake: {cause.reason or 'failed'}" if isinstance(cause, ssl.SSLError) else "handshake failed"
+
+
+def _connection_error(cause: OSError) -> _TryError:
+    if isinstance(cause, BlockedAddressError):
+        return _TryError(Reason.BLOCKED_ADDRESS, str(cause.args[1]))
+    if isinstance(cause, NoAddressError):
+        return _TryError(Reason.DNS, str(cause.args[1]), final=cause.final)
+    if cause.errno == errno.ETIMEDOUT:
+        return _TryError(Reason.TIMEOUT, "no connection in time")
+    name = errno.errorcode.get(cause.errno, "") if cause.errno is not None else ""
+    return _TryError(Reason.REFUSED, f"no connection ({name or type(cause).__name__})")

@@ -1,0 +1,73 @@
+"""How this machine fetches: what can not change an output, so stands in no profile."""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from laion_coco_assets.fetching.addresses import parse_networks
+
+
+def split_host_port(text: str) -> tuple[str, int | None]:
+    """`name`, `name:port`, `1.2.3.4:port`, `[::1]:port`. Raises ValueError for another form."""
+    if text.startswith("["):
+        host, closing, rest = text[1:].partition("]")
+        if not closing or (rest and not rest.startswith(":")):
+            raise ValueError(f"{text!r}: not [IPv6]:port")
+        port = rest[1:]
+    else:
+        host, _, port = text.partition(":")
+    if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+        raise ValueError(f"{text!r}: not host:port")
+    return host.lower(), int(port) if port else None
+
+
+def _checked_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    parse_networks(networks)
+    return networks
+
+
+def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
+    for name, target in hosts.items():
+        split_host_port(name)
+        ip_address(split_host_port(target)[0])
+    return hosts
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class FetchDeployment(BaseModel):
+    """What of the network may be used, and how much of it at once. `FetchDeployment()` suits the public internet."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight")
+    per_host: int = Field(default=8, ge=1, description="of them, to one host")
+    look_ahead: int = Field(default=1024, ge=1, description="rows taken before the first of them is given back")
+    max_bytes_held: int = Field(
+        default=128 << 20,
+        ge=1,
+        description="bytes of bodies held before no request starts; twice as many, and some start over",
+    )
+    decode_workers: int = Field(default_factory=lambda: min(8, _cpus()), ge=1, description="processes that decode")
+    decode_deadline_s: int = Field(default=60, ge=1, description="for one picture, on a loaded machine too")
+    backoff_s: float = Field(default=1.0, gt=0, description="before the first retry, on average; doubles each time")
+    max_backoff_s: float = Field(default=30.0, gt=0, description="between tries; a longer Retry-After ends them")
+    host_failures: int = Field(
+        default=20, ge=0, description="rows of one host in a row without any answer before it is left alone; 0: never"
+    )
+    host_rest_s: float = Field(default=60.0, gt=0, description="for how long it is left alone")
+    allow_networks: Annotated[tuple[str, ...], AfterValidator(_checked_networks)] = Field(
+        default=(), description="private networks to open by name, such as 127.0.0.0/8"
+    )
+    hosts: Annotated[Mapping[str, str], AfterValidator(_checked_hosts)] = Field(
+        default_factory=dict,
+        description="name or name:port -> address or address:port, instead of a DNS look-up; the guard still holds",
+    )
+    nameservers: tuple[str, ...] = Field(default=(), description="address or address:port; the system's if empty")
+    ca_file: Path | None = Field(default=None, description="PEM; trusted instead of the system's authorities")

@@ -1,0 +1,225 @@
+"""URLs in, pictures or reasons out: the one door of this package. Runs its event loop in a thread of its own."""
+
+import asyncio
+import logging
+import ssl
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
+from laion_coco_assets.fetching.client import Client, Trail
+from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
+from laion_coco_assets.fetching.urls import check_url
+from laion_coco_assets.fetching.workers import DecodeWorkers
+from laion_coco_assets.shards.profile import FetchSettings
+
+__all__ = ["FetchDeployment", "Fetched", "Fetcher"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of one URL. Without a `reason`, `image` and all that describes it is there.
+
+    `http_status` and `final_url` (after redirects) are those of the last answer that came, None if none did; sizes are
+    in pixels after EXIF orientation; `sha256` is of `image`, the bytes as they were served.
+    """
+
+    reason: Reason | None
+    detail: str | None = None
+    http_status: int | None = None
+    final_url: str | None = None
+    sha256: str | None = None
+    format: str | None = None
+    image_width: int | None = None
+    image_height: int | None = None
+    image: bytes | None = None
+
+
+class Fetcher:
+    """Fetches within `settings`, by the means of `deployment`. A context manager; nothing runs outside of it.
+
+    >>> with Fetcher(profile.fetch, FetchDeployment()) as fetcher:  # doctest: +SKIP
+    ...     for fetched in fetcher.fetch(urls):
+    ...         print(fetched.reason or fetched.format)
+
+    Raises UserError if the deployment's `ca_file` can not be used.
+    """
+
+    def __init__(self, settings: FetchSettings, deployment: FetchDeployment | None = None) -> None:
+        self._settings = settings
+        self._deployment = deployment or FetchDeployment()
+        self._context = _tls_context(self._deployment)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._client: Client
+        self._workers: DecodeWorkers
+
+    def __enter__(self) -> Self:
+        if self._thread is not None:
+            raise RuntimeError("this fetcher is at work already")
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(started)), name="laion-coco-fetcher", daemon=True
+        )
+        self._thread.start()
+        started.result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+            self._thread = None
+
+    async def _serve(self, started: "Future[None]") -> None:
+        """The thread's whole life. What is still under way at its end is cancelled before anything is closed."""
+        try:
+            self._loop = asyncio.get_running_loop()
+            # A stranger's broken TLS or reset connection is no news; asyncio would print it with a traceback.
+            self._loop.set_exception_handler(lambda _, context: logger.debug("event loop: %s", context.get("message")))
+            self._stop = asyncio.Event()
+            self._client = Client(self._settings, self._deployment, self._context)
+            self._workers = DecodeWorkers(
+                self._settings,
+                count=self._deployment.decode_workers,
+                max_bytes=self._settings.max_bytes,
+                deadline_s=self._deployment.decode_deadline_s,
+            )
+        except BaseException as error:
+            started.set_exception(error)
+            raise
+        started.set_result(None)
+        try:
+            await self._stop.wait()
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+        finally:
+            await self._client.close()
+            await self._workers.close()
+
+    def fetch(self, urls: Iterable[str | None], seen: SeenUrls | None = None) -> Iterator[Fetched]:
+        """One `Fetched` per URL, in the order of `urls`, which is read only a bounded way ahead, in the caller's thread.
+
+        A URL that was in `urls` before, or in `seen`, is a duplicate_url and not asked for again. Closing the iterator,
+        or leaving its loop by an exception, ends what is under way before it returns. Raises RuntimeError if the
+        fetcher is not entered, or no decoding worker can be started.
+        """
+        if self._thread is None:
+            raise RuntimeError("a Fetcher fetches inside `with` only")
+        return self._stream(urls, seen if seen is not None else SeenUrls())
+
+    def _stream(self, urls: Iterable[str | None], seen: SeenUrls) -> Iterator[Fetched]:
+        run = _Run(self._client, self._workers, ByteBudget(self._deployment.max_bytes_held))
+        pending: deque[Future[Fetched]] = deque()
+        source = iter(urls)
+        more = True
+        row = 0
+        try:
+            while more or pending:
+                while more and len(pending) < self._deployment.look_ahead:
+                    try:
+                        url = next(source)
+                    except StopIteration:
+                        more = False
+                        break
+                    coroutine = run.one(row + len(pending), url, seen.add(url))
+                    pending.append(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+                if pending:
+                    fetched = pending[0].result()
+                    pending.popleft()
+                    self._loop.call_soon_threadsafe(run.budget.advance, row)
+                    row += 1
+                    yield fetched
+        except CancelledError:
+            raise RuntimeError("the fetcher was closed while it was being read from") from None
+        finally:
+            if pending and self._thread is not None:
+                for future in pending:
+                    future.cancel()
+                asyncio.run_coroutine_threadsafe(run.ended(), self._loop).result()
+
+
+class _Run:
+    """The rows of one `fetch` call."""
+
+    def __init__(self, client: Client, workers: DecodeWorkers, budget: ByteBudget) -> None:
+        self.budget = budget
+        self._client = client
+        self._workers = workers
+        self._tasks: set[asyncio.Task[Fetched]] = set()
+
+    async def ended(self) -> None:
+        """Cancels what is left of the run and returns when all of it is gone."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def one(self, row: int, text: str | None, first: int | None) -> Fetched:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._tasks.add(task)
+        try:
+            trail = Trail()
+            verdict = await self._one(row, text, first, trail)
+        finally:
+            self._tasks.discard(task)
+        if isinstance(verdict, Rejection):
+            self.budget.drop(row)
+            return Fetched(verdict.reason, verdict.detail, trail.http_status, trail.final_url)
+        return verdict
+
+    async def _one(self, row: int, text: str | None, first: int | None, trail: Trail) -> Fetched | Rejection:
+        try:
+            url = check_url(text)
+            if first is not None:
+                return Rejection(Reason.DUPLICATE_URL, f"same URL as row {first}")
+            while True:
+                await self.budget.admitted(row)
+                try:
+                    body = await self._client.download(url, trail, lambda size: self.budget.hold(row, size))
+                    break
+                except OverBudgetError:
+                    continue
+        except RejectedError as error:
+            return error.rejection
+        judged = await self._workers.judge(body)
+        if isinstance(judged, Rejection):
+            return judged
+        info = judged.info
+        return Fetched(
+            reason=None,
+            http_status=trail.http_status,
+            final_url=trail.final_url,
+            sha256=judged.sha256,
+            format=info.format,
+            image_width=info.width,
+            image_height=info.height,
+            image=body,
+        )
+
+
+def _tls_context(deployment: FetchDeployment) -> ssl.SSLContext:
+    """One context for all connections: making one costs more than a request."""
+    try:
+        context = ssl.create_default_context(cafile=deployment.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise UserError(
+            f"{deployment.ca_file}: not a usable file of certificate authorities ({error}); ca_file must be PEM"
+        ) from None
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,92 @@
+"""The closed list of ways in which a URL fails to become an image. What detects each lives elsewhere in this package."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """Why a row has no image; `DESCRIPTIONS` says each in one line."""
+
+    INVALID_URL = "invalid_url"
+    CREDENTIALS_IN_URL = "credentials_in_url"
+    SCHEME = "scheme"
+    DUPLICATE_URL = "duplicate_url"
+    REMOVED = "removed"
+    ROBOTS = "robots"
+    BLOCKED_ADDRESS = "blocked_address"
+    DNS = "dns"
+    REFUSED = "refused"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    PROTOCOL = "protocol"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    HTTP_4XX = "http_4xx"
+    RATE_LIMITED = "rate_limited"
+    HTTP_5XX = "http_5xx"
+    OPTED_OUT = "opted_out"
+    TOO_LARGE = "too_large"
+    TRUNCATED = "truncated"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    BOMB = "bomb"
+    DECODE_ERROR = "decode_error"
+    TOO_SMALL = "too_small"
+    ASPECT_RATIO = "aspect_ratio"
+
+
+DESCRIPTIONS: Final[dict[Reason, str]] = {
+    Reason.INVALID_URL: "no URL at all, or none that a browser would open",
+    Reason.CREDENTIALS_IN_URL: "the URL carries a user name or password, which are never sent",
+    Reason.SCHEME: "neither http nor https: file, ftp, data and the like are never opened",
+    Reason.DUPLICATE_URL: "an earlier row of the same shard has this URL; it is asked for once",
+    Reason.REMOVED: "on a list of URLs that are not to be fetched (take-down requests)",
+    Reason.ROBOTS: "the host's robots.txt asks us to stay away",
+    Reason.BLOCKED_ADDRESS: "the name leads to a private, local or otherwise special address",
+    Reason.DNS: "the name does not resolve, or no name server answered",
+    Reason.REFUSED: "no connection, or one closed before the answer began",
+    Reason.TLS: "no trusted, encrypted connection: expired, self-signed or foreign certificate, failed handshake",
+    Reason.TIMEOUT: "connection or answer took longer than the profile allows",
+    Reason.PROTOCOL: "the answer is not proper HTTP, or a status that means nothing for a picture",
+    Reason.TOO_MANY_REDIRECTS: "more redirects than the profile follows; most often a loop",
+    Reason.HTTP_4XX: "the server says the picture is gone, secret or never was; http_status has its code",
+    Reason.RATE_LIMITED: "the server asked us to slow down (429)",
+    Reason.HTTP_5XX: "the server failed; http_status has its code",
+    Reason.OPTED_OUT: "the response says that the picture is not for machine learning; detail names the signal",
+    Reason.TOO_LARGE: "more bytes than the profile accepts",
+    Reason.TRUNCATED: "fewer bytes came than were promised, or the picture ends in its middle",
+    Reason.NOT_AN_IMAGE: "the bytes are no picture: a web page, text, an archive, nothing at all",
+    Reason.UNSUPPORTED_FORMAT: "a picture, of a format that is not kept (SVG, TIFF, BMP, ICO, HEIC, ...)",
+    Reason.BOMB: "more pixels, or more memory to decode, than the profile accepts",
+    Reason.DECODE_ERROR: "the picture is damaged: the decoder gave up, crashed or did not come back",
+    Reason.TOO_SMALL: "the shorter side has fewer pixels than the profile asks for",
+    Reason.ASPECT_RATIO: "longer over shorter side is more than the profile accepts",
+}
+
+#: What may go better on another day: worth `--retry transient`. The others will end the same way again.
+TRANSIENT: Final = frozenset(
+    {
+        Reason.DNS,
+        Reason.REFUSED,
+        Reason.TIMEOUT,
+        Reason.RATE_LIMITED,
+        Reason.HTTP_5XX,
+        Reason.TRUNCATED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One reason, and for people what exactly was wrong. `detail` never holds credentials."""
+
+    reason: Reason
+    detail: str
+
+
+class RejectedError(Exception):
+    """Carries a `Rejection` out of nested calls; inside this package only, never out of `Fetcher.fetch`."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.rejection = Rejection(reason, detail)
