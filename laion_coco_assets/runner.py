@@ -63,7 +63,7 @@ def run_shards(
 def _outcome(shard: str, result: dg.ExecuteInProcessResult, seconds: float) -> ShardOutcome:
     metadata = {
         Stage(each.asset_key.to_user_string()): {name: value.value for name, value in each.metadata.items()}
-        for each in result.get_asset_materialization_events_for_run()
+        for each in result.get_asset_materialization_events()
     }
     errors = {event.step_key or "run": _message(event) for event in result.all_events if event.is_step_failure}
     failed = [each for each in result.get_asset_check_evaluations() if not each.passed]

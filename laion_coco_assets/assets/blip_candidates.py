@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from laion_coco_assets.assets.images import ok_images
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args, stage_key
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.store import ShardStoreResource
@@ -20,13 +20,18 @@ from laion_coco_assets.shards.store import ShardStore
 if TYPE_CHECKING:
     from laion_coco_assets.captioning.sampler import Captioner
 
+_AFTER: Final = (Stage.FETCHED_IMAGES,)
+
 
 def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     """The asset `blip_candidates` for a profile."""
 
-    @dg.asset(
-        **stage_args(profile, Stage.BLIP_CANDIDATES, kinds={"pytorch", "parquet"}, shards_per_run=shards_per_run),
-        deps=[Stage.FETCHED_IMAGES.value],
+    @stage_asset(
+        profile,
+        Stage.BLIP_CANDIDATES,
+        after=_AFTER,
+        kinds={"pytorch", "parquet"},
+        shards_per_run=shards_per_run,
         pool="gpu",
     )
     def blip_candidates(
@@ -43,7 +48,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         files = store.get()
 
         def plan(shard: str) -> Work:
-            key = stage_key(profile, files, Stage.BLIP_CANDIDATES, shard, Stage.FETCHED_IMAGES)
+            key = stage_key(profile, files, Stage.BLIP_CANDIDATES, shard, *_AFTER)
             total = sum(1 for _ in ok_images(files, shard, decode=False))
 
             def rows(done: int) -> Iterator[Rows]:
@@ -64,9 +69,9 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 def caption_shard(store: ShardStore, shard: str, captioner: Captioner, batch_size: int, done: int) -> Iterator[Rows]:
     """Rows of BLIP_CANDIDATES, one an ok image in source order, behind the first `done`."""
     for batch in ahead(chunks(ok_images(store, shard, skip=done), batch_size)):
-        readable = [each for each in batch if each.image is not None]
-        drawn = captioner.caption([each.image for each in readable], [each.sample_id for each in readable])
-        candidates = dict(zip((each.row for each in readable), drawn, strict=True))
+        readable = [(each.row, each.sample_id, each.image) for each in batch if each.image is not None]
+        drawn = captioner.caption([image for *_, image in readable], [sample_id for _, sample_id, _ in readable])
+        candidates = dict(zip((row for row, *_ in readable), drawn, strict=True))
         rows: Rows = []
         for each in batch:
             found = candidates.get(each.row)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from laion_coco_assets.assets.images import OkImage, ok_images_with
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args, stage_key
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.store import ShardStoreResource
@@ -20,13 +20,18 @@ from laion_coco_assets.shards.store import ShardStore
 if TYPE_CHECKING:
     from laion_coco_assets.captioning.scorer import Scorer
 
+_AFTER: Final = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES)
+
 
 def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     """The asset `clip_l_top5` for a profile."""
 
-    @dg.asset(
-        **stage_args(profile, Stage.CLIP_L_TOP5, kinds={"pytorch", "parquet"}, shards_per_run=shards_per_run),
-        deps=[Stage.FETCHED_IMAGES.value, Stage.BLIP_CANDIDATES.value],
+    @stage_asset(
+        profile,
+        Stage.CLIP_L_TOP5,
+        after=_AFTER,
+        kinds={"pytorch", "parquet"},
+        shards_per_run=shards_per_run,
         pool="gpu",
     )
     def clip_l_top5(
@@ -42,8 +47,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         files = store.get()
 
         def plan(shard: str) -> Work:
-            inputs = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES)
-            key = stage_key(profile, files, Stage.CLIP_L_TOP5, shard, *inputs)
+            key = stage_key(profile, files, Stage.CLIP_L_TOP5, shard, *_AFTER)
             total = sum(1 for row in stage_rows(files, Stage.BLIP_CANDIDATES, shard, ["reason"]) if not row["reason"])
 
             def rows(done: int) -> Iterator[Rows]:

@@ -1,13 +1,14 @@
 """Stage 1: every source row's URL becomes image bytes, or a reason why not."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import islice, tee
+from typing import Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset
+from laion_coco_assets.fetching.duplicates import SeenUrls
 from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
-from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
@@ -18,13 +19,18 @@ from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import StageKey
 
-_APPEND_ROWS = 50
+_APPEND_ROWS: Final = 50
 
 
 def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     """The asset `fetched_images` for a profile."""
 
-    @dg.asset(**stage_args(profile, Stage.FETCHED_IMAGES, kinds={"http", "parquet"}, shards_per_run=shards_per_run))
+    @stage_asset(
+        profile,
+        Stage.FETCHED_IMAGES,
+        kinds={"http", "parquet"},
+        shards_per_run=shards_per_run,
+    )
     def fetched_images(
         context: dg.AssetExecutionContext,
         store: ShardStoreResource,
@@ -54,28 +60,13 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 
 def fetch_shard(source: SourceShard, fetcher: Fetcher, done: int) -> Iterator[Rows]:
     """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again."""
-    urls = (row["URL"] for row, first in _rows(source, done) if first is None)
-    fetched = fetcher.fetch(urls)
-
-    def finished() -> Iterator[Row]:
-        for row, first in _rows(source, done):
-            if first is None:
-                yield row | _columns(next(fetched))
-            else:
-                detail = f"the URL of row {first}, where it was fetched"
-                yield row | {"status": "rejected", "reason": Reason.DUPLICATE_URL.value, "detail": detail}
-
-    return chunks(finished(), _APPEND_ROWS)
-
-
-def _rows(source: SourceShard, start: int) -> Iterator[tuple[Row, int | None]]:
-    """Source rows from `start` on, each with the row where its URL stood first, None if that is this one."""
-    first: dict[str, int] = {}
-    for batch in source.batches():
-        for row in batch.to_pylist():
-            at = first.setdefault(row["URL"], row["row"]) if row["URL"] is not None else row["row"]
-            if row["row"] >= start:
-                yield row, None if at == row["row"] else at
+    rows = (row for batch in source.batches() for row in batch.to_pylist())
+    seen = SeenUrls()
+    for row in islice(rows, done):
+        seen.add(row["URL"])
+    ours, ahead = tee(rows)  # the fetcher reads a bounded way ahead, and in this thread
+    fetched = fetcher.fetch((row["URL"] for row in ahead), seen)
+    return chunks((row | _columns(result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
 
 
 def _columns(result: Fetched) -> Row:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args, stage_key, write_stage
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key, write_stage
 from laion_coco_assets.progress import NoProgress, Progress
 from laion_coco_assets.publishing.card import write_card
 from laion_coco_assets.publishing.rows import ledger_row, published_row
@@ -16,16 +16,19 @@ from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import FETCHED_IMAGES, LEDGER, Stage
 from laion_coco_assets.shards.store import ShardStore, StageKey
 
-_APPEND_ROWS = 500
-_BEFORE = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES, Stage.CLIP_L_TOP5, Stage.RN50X64_FINAL)
+_APPEND_ROWS: Final = 500
+_AFTER: Final = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES, Stage.CLIP_L_TOP5, Stage.RN50X64_FINAL)
 
 
 def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     """The asset `published` for a profile."""
 
-    @dg.asset(
-        **stage_args(profile, Stage.PUBLISHED, kinds={"parquet", "huggingface"}, shards_per_run=shards_per_run),
-        deps=[each.value for each in _BEFORE],
+    @stage_asset(
+        profile,
+        Stage.PUBLISHED,
+        after=_AFTER,
+        kinds={"parquet", "huggingface"},
+        shards_per_run=shards_per_run,
     )
     def published(
         context: dg.AssetExecutionContext, store: ShardStoreResource, progress: dg.ResourceParam[Progress]
@@ -37,7 +40,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         files = store.get()
 
         def plan(shard: str) -> Work:
-            key = stage_key(profile, files, Stage.PUBLISHED, shard, *_BEFORE)
+            key = stage_key(profile, files, Stage.PUBLISHED, shard, *_AFTER)
             total = files.need(Stage.RN50X64_FINAL, shard).rows
             # The ledger first: whoever sees the published file finds the ledger that belongs to it.
             write_ledger(files, key)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from laion_coco_assets.assets.clip_l_top5 import score_with_alt_text
 from laion_coco_assets.assets.images import ok_images_with
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_args, stage_key
+from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.store import ShardStoreResource
@@ -21,13 +21,18 @@ from laion_coco_assets.shards.store import ShardStore
 if TYPE_CHECKING:
     from laion_coco_assets.captioning.scorer import Scorer
 
+_AFTER: Final = (Stage.FETCHED_IMAGES, Stage.CLIP_L_TOP5)
+
 
 def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     """The asset `rn50x64_final` for a profile."""
 
-    @dg.asset(
-        **stage_args(profile, Stage.RN50X64_FINAL, kinds={"pytorch", "parquet"}, shards_per_run=shards_per_run),
-        deps=[Stage.FETCHED_IMAGES.value, Stage.CLIP_L_TOP5.value],
+    @stage_asset(
+        profile,
+        Stage.RN50X64_FINAL,
+        after=_AFTER,
+        kinds={"pytorch", "parquet"},
+        shards_per_run=shards_per_run,
         pool="gpu",
     )
     def rn50x64_final(
@@ -44,8 +49,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         final = profile.final
 
         def plan(shard: str) -> Work:
-            inputs = (Stage.FETCHED_IMAGES, Stage.CLIP_L_TOP5)
-            key = stage_key(profile, files, Stage.RN50X64_FINAL, shard, *inputs)
+            key = stage_key(profile, files, Stage.RN50X64_FINAL, shard, *_AFTER)
             total = files.need(Stage.CLIP_L_TOP5, shard).rows
 
             def rows(done: int) -> Iterator[Rows]:

@@ -1,7 +1,7 @@
 """What the five assets share: how a stage is declared to Dagster, and how a run goes over its shards."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,19 +37,31 @@ class Work:
     record: Callable[[], Mapping[str, Any]] = dict
 
 
-def stage_args(profile: Profile, stage: Stage, *, kinds: set[str], shards_per_run: int) -> dict[str, Any]:
-    """The arguments that all stages give to `dg.asset`."""
-    return {
-        "name": stage.value,
-        "partitions_def": SHARDS,
-        "group_name": GROUP,
-        "owners": OWNERS,
-        "kinds": kinds,
-        "code_version": fingerprints(profile)[stage],
-        "backfill_policy": dg.BackfillPolicy.multi_run(shards_per_run),
-        "tags": {"profile": profile.name},
-        "metadata": {"profile": profile.name, "settings": dg.MetadataValue.json(stage_settings(profile, stage))},
-    }
+def stage_asset(
+    profile: Profile,
+    stage: Stage,
+    *,
+    after: Iterable[Stage] = (),
+    kinds: set[str],
+    shards_per_run: int,
+    pool: str | None = None,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """`dg.asset` with what all stages have in common."""
+    settings = stage_settings(profile, stage) or {}
+    decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        name=stage.value,
+        deps=[each.value for each in after],
+        partitions_def=SHARDS,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
+        pool=pool,
+        code_version=fingerprints(profile)[stage],
+        backfill_policy=dg.BackfillPolicy.multi_run(shards_per_run),
+        tags={"profile": profile.name},
+        metadata={"profile": profile.name, "settings": dg.MetadataValue.json(settings)},
+    )
+    return decorator
 
 
 def stage_key(profile: Profile, store: ShardStore, stage: Stage, shard: str, *inputs: Stage) -> StageKey:

@@ -76,6 +76,11 @@ class Captioner:
                 f"than the {blip.positions} positions of {settings.model.path or settings.model.name}"
             )
 
+    @property
+    def revision(self) -> str:
+        """Of the model that was loaded."""
+        return self._blip.revision
+
     def caption(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[Candidates]:
         """The candidates of each image, in the order given.
 

@@ -31,6 +31,11 @@ class Scorer:
         self._image_batch_size = image_batch_size
         self._text_batch_size = text_batch_size
 
+    @property
+    def revision(self) -> str:
+        """Of the model that was loaded."""
+        return self._clip.revision
+
     def score(self, images: Sequence[Image.Image], texts: Sequence[Sequence[str]]) -> list[NDArray[np.float64]]:
         """Cosine similarities of `texts[i]` with `images[i]`, float64 [len(texts[i])] each.
 

@@ -2,5 +2,13 @@
 -- severity: error
 -- stage: fetched_images
 SELECT sample_id, 'row ' || row || ': a URL that stood before, reason ' || coalesce(reason, 'none') AS problem
-FROM (SELECT *, row_number() OVER (PARTITION BY URL ORDER BY row) AS nth FROM fetched_images WHERE URL IS NOT NULL)
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY bare ORDER BY row) AS nth
+    FROM (
+        -- As fetching counts: blanks around a URL and its fragment make no other URL.
+        SELECT *, split_part(regexp_replace(URL, '^[\s\p{Z}\x1c-\x1f\x{85}\x0b]+|[\s\p{Z}\x1c-\x1f\x{85}\x0b]+$', '', 'g'), '#', 1) AS bare
+        FROM fetched_images
+    )
+    WHERE bare <> ''
+)
 WHERE (nth > 1) <> (reason IS NOT DISTINCT FROM 'duplicate_url')

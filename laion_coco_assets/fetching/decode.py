@@ -168,7 +168,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Greyscale of 16 bits a sample as LA: the upper byte, as Pillow itself reads 16-bit colour, and any tRNS colour clear."""
-    import numpy as np  # noqa: PLC0415 - only the rare 16-bit picture needs it, and workers start the faster
+    import numpy as np
 
     samples = np.asarray(image).astype(np.int32).clip(0, 0xFFFF)
     grey = (samples >> 8).astype(np.uint8)

@@ -70,7 +70,7 @@ def _judge(data: bytes, orders: Orders) -> dict[str, str | int]:
 
 def _limit_memory(limit_bytes: int) -> None:
     try:
-        import resource  # noqa: PLC0415 - not on Windows
+        import resource
     except ImportError:
         return
     resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))

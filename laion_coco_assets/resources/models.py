@@ -24,11 +24,11 @@ class ModelsResource(dg.ConfigurableResource["ModelsResource"]):
 
     def captioner(self, settings: CaptionSettings) -> Captioner:
         """BLIP with its sampling settings; raises ModelUnavailableError or DeviceError."""
-        return _captioner(settings, self.device, self.dtype)
+        return _captioner(settings, self.device, self.dtype, self.batch_size)
 
     def scorer(self, source: ClipSource) -> Scorer:
         """A CLIP; raises ModelUnavailableError or DeviceError."""
-        return _scorer(source, self.device, self.dtype)
+        return _scorer(source, self.device, self.dtype, self.batch_size)
 
     def where(self) -> str:
         """Device and dtype as they come out here, for the record: `cuda:0 bfloat16`."""
@@ -40,20 +40,20 @@ class ModelsResource(dg.ConfigurableResource["ModelsResource"]):
 
 # One process runs many steps and, in bulk runs and at the terminal, many shards: their models are the same ones.
 @lru_cache(maxsize=2)
-def _captioner(settings: CaptionSettings, device: str, dtype: str) -> Captioner:
+def _captioner(settings: CaptionSettings, device: str, dtype: str, batch_size: int) -> Captioner:
     from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
     from laion_coco_assets.captioning.loading import load_blip
     from laion_coco_assets.captioning.sampler import Captioner
 
     on = resolve_device(device)
-    return Captioner(load_blip(settings.model, on, resolve_dtype(dtype, on)), settings)
+    return Captioner(load_blip(settings.model, on, resolve_dtype(dtype, on)), settings, batch_size)
 
 
 @lru_cache(maxsize=4)
-def _scorer(source: ClipSource, device: str, dtype: str) -> Scorer:
+def _scorer(source: ClipSource, device: str, dtype: str, batch_size: int) -> Scorer:
     from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
     from laion_coco_assets.captioning.loading import load_clip
     from laion_coco_assets.captioning.scorer import Scorer
 
     on = resolve_device(device)
-    return Scorer(load_clip(source, on, resolve_dtype(dtype, on)))
+    return Scorer(load_clip(source, on, resolve_dtype(dtype, on)), batch_size)

@@ -9,6 +9,7 @@ from laion_coco_assets.errors import StoreError
 from laion_coco_assets.shards.store import ShardStore
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def stage_rows(store: ShardStore, stage: str, shard: str, columns: Iterable[str] | None = None) -> Iterator[Row]:
@@ -37,14 +38,11 @@ def joined(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row, Row
         )
 
 
-def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    """Lists of `size` rows; the last may be shorter."""
-    rest = iter(rows)
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items; the last may be shorter."""
+    rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk
-
-
-T = TypeVar("T")
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
