@@ -108,8 +108,9 @@ def check(
 
     Exit codes: 0 no blocking rule failed (warnings may have), 1 one did, 2 a mistake in the call.
     """
+    from laion_coco_assets.checks.results import Status
     from laion_coco_assets.checks.rules import Severity, all_rules
-    from laion_coco_assets.checks.run import Status, check_across, check_shard
+    from laion_coco_assets.checks.run import check_across, check_shard
     from laion_coco_assets.shards.fingerprint import fingerprints
     from laion_coco_assets.shards.profile import load_profile
     from laion_coco_assets.shards.schemas import SCHEMAS

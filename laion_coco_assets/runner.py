@@ -9,9 +9,14 @@ import dagster as dg
 
 from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.definitions import build_defs
+from laion_coco_assets.errors import SourceError, StoreError
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.fingerprint import fingerprints
+from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.source import SourceShard
+from laion_coco_assets.shards.store import ShardStore
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -44,6 +49,8 @@ def run_shards(
         UserError: the settings can not be used.
     """
     defs = build_defs(settings, {"progress": progress, **(overrides or {})})
+    resources = dict(defs.resources or {})
+    _preflight(settings, shards, resources)
     assets = [*(defs.assets or []), *(defs.asset_checks or [])]
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(SHARDS.name or "", list(shards))
@@ -53,17 +60,59 @@ def run_shards(
                 assets,  # type: ignore[arg-type]  # Definitions type their assets more widely than materialize takes
                 partition_key=shard,
                 instance=instance,
-                resources=dict(defs.resources or {}),
+                resources=resources,
                 run_config=_QUIET,
                 raise_on_error=False,
             )
             yield _outcome(shard, result, time.monotonic() - started)
 
 
+def _preflight(settings: Settings, shards: Sequence[str], resources: Mapping[str, Any]) -> None:
+    """Find out now what would otherwise come out after hours of fetching: no usable source, a model that is not there.
+
+    What is loaded here stays loaded for the stages.
+    """
+    profile = load_profile(settings.profile)
+    store = resources["store"].get()
+    wanted = fingerprints(profile)[Stage.PUBLISHED]
+    todo = [shard for shard in shards if not _published_with(store, shard, wanted)]
+    if not todo:
+        return
+    _some_source_is_good(resources["source"].shards(), todo)
+    models = resources["models"]
+    models.captioner(profile.caption)
+    models.scorer(profile.rank.model)
+    if profile.final is not None:
+        models.scorer(profile.final.model)
+
+
+def _published_with(store: ShardStore, shard: str, fingerprint: str) -> bool:
+    try:
+        info = store.info(Stage.PUBLISHED, shard)
+    except StoreError:
+        return False
+    return info is not None and info.key.fingerprint == fingerprint
+
+
+def _some_source_is_good(sources: Mapping[str, SourceShard], shards: Sequence[str]) -> None:
+    """One bad shard among others fails alone, later; when all are bad, it is the call that is wrong."""
+    error: SourceError | None = None
+    for shard in shards:
+        try:
+            _ = sources[shard].rows
+        except SourceError as bad:
+            error = error or bad
+        else:
+            return
+    if error is not None:
+        raise error
+
+
 def _outcome(shard: str, result: dg.ExecuteInProcessResult, seconds: float) -> ShardOutcome:
+    made = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
     metadata = {
         Stage(each.asset_key.to_user_string()): {name: value.value for name, value in each.metadata.items()}
-        for each in result.get_asset_materialization_events()
+        for each in made
     }
     errors = {event.step_key or "run": _message(event) for event in result.all_events if event.is_step_failure}
     failed = [each for each in result.get_asset_check_evaluations() if not each.passed]

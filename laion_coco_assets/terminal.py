@@ -12,7 +12,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.table import Table
 from rich.text import Text
 
-from laion_coco_assets.checks.run import RuleResult, Status
+from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.schemas import Stage
@@ -74,7 +74,7 @@ def run_and_report(
     settings: Settings, shards: Sequence[str], out: Console, err: Console, overrides: Mapping[str, Any] | None = None
 ) -> int:
     """Run the shards under bars, print what came of each; returns the exit code: 1 when a shard failed."""
-    outcomes = []
+    outcomes: list[ShardOutcome] = []
     with Bars(err, len(shards)) as bars:
         for outcome in run_shards(settings, shards, bars, overrides):
             outcomes.append(outcome)

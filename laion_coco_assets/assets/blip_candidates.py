@@ -1,7 +1,5 @@
 """Stage 2: BLIP writes the profile's number of captions for every image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,7 +64,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     return blip_candidates
 
 
-def caption_shard(store: ShardStore, shard: str, captioner: Captioner, batch_size: int, done: int) -> Iterator[Rows]:
+def caption_shard(store: ShardStore, shard: str, captioner: "Captioner", batch_size: int, done: int) -> Iterator[Rows]:
     """Rows of BLIP_CANDIDATES, one an ok image in source order, behind the first `done`."""
     for batch in ahead(chunks(ok_images(store, shard, skip=done), batch_size)):
         readable = [(each.row, each.sample_id, each.image) for each in batch if each.image is not None]

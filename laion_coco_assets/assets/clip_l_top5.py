@@ -1,7 +1,5 @@
 """Stage 3: the first CLIP scores every candidate, and the alt text, and names the best."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +65,9 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     return clip_l_top5
 
 
-def rank_shard(store: ShardStore, shard: str, scorer: Scorer, keep: int, batch_size: int, done: int) -> Iterator[Rows]:
+def rank_shard(
+    store: ShardStore, shard: str, scorer: "Scorer", keep: int, batch_size: int, done: int
+) -> Iterator[Rows]:
     """Rows of CLIP_L_TOP5, one a captioned image in source order, behind the first `done`."""
     images = ok_images_with(store, Stage.BLIP_CANDIDATES, shard, skip=done)
     for batch in ahead(chunks(images, batch_size)):
@@ -90,7 +90,7 @@ def rank_shard(store: ShardStore, shard: str, scorer: Scorer, keep: int, batch_s
 
 
 def score_with_alt_text(
-    scorer: Scorer, images: Sequence[OkImage], captions: Sequence[Sequence[str]]
+    scorer: "Scorer", images: Sequence[OkImage], captions: Sequence[Sequence[str]]
 ) -> list[tuple[list[float], float | None]]:
     """Each image's captions' scores, and its alt text's, None where that is null or blank."""
     alt_texts = [[each.text] if each.text and each.text.strip() else [] for each in images]

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import islice, tee
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset
 from laion_coco_assets.fetching.duplicates import SeenUrls
-from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
@@ -18,6 +17,9 @@ from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import StageKey
+
+if TYPE_CHECKING:
+    from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 
 _APPEND_ROWS: Final = 50
 
@@ -58,7 +60,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     return fetched_images
 
 
-def fetch_shard(source: SourceShard, fetcher: Fetcher, done: int) -> Iterator[Rows]:
+def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[Rows]:
     """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again."""
     rows = (row for batch in source.batches() for row in batch.to_pylist())
     seen = SeenUrls()
@@ -69,7 +71,7 @@ def fetch_shard(source: SourceShard, fetcher: Fetcher, done: int) -> Iterator[Ro
     return chunks((row | _columns(result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
 
 
-def _columns(result: Fetched) -> Row:
+def _columns(result: "Fetched") -> Row:
     return {
         "status": "ok" if result.reason is None else "rejected",
         "reason": None if result.reason is None else result.reason.value,

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
-from laion_coco_assets.fetching.decode import decode_rgb
 from laion_coco_assets.shards.joining import Row, joined, stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class OkImage:
     row: int
     sample_id: str
     text: str | None
-    image: Image.Image | None
+    image: "Image.Image | None"
     #: The row that a later stage wrote for it, if one was joined.
     stage_row: Row
 
@@ -46,7 +46,9 @@ def _images(rows: Iterable[tuple[Row, Row]], skip: int) -> Iterator[OkImage]:
             yield OkImage(row["row"], row["sample_id"], row["TEXT"], _decoded(row.get("image")), later)
 
 
-def _decoded(data: Any) -> Image.Image | None:
+def _decoded(data: Any) -> "Image.Image | None":
+    from laion_coco_assets.fetching.decode import decode_rgb
+
     if data is None:
         return None
     try:

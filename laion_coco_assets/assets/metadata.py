@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import dagster as dg
-import duckdb
 import pyarrow as pa
 
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
@@ -86,6 +85,8 @@ def _table(store: ShardStore, stage: str, shard: str) -> pa.Table:
 
 def _figures(stage: pa.Table, queries: Mapping[str, str]) -> dict[str, float | int]:
     select = ", ".join(f'{sql} AS "{name}"' for name, sql in queries.items())
+    import duckdb
+
     with duckdb.connect() as connection:
         connection.register("stage", stage)
         names = list(queries)
@@ -95,6 +96,8 @@ def _figures(stage: pa.Table, queries: Mapping[str, str]) -> dict[str, float | i
 
 
 def _markdown(stage: pa.Table, query: str) -> dg.MarkdownMetadataValue:
+    import duckdb
+
     with duckdb.connect() as connection:
         connection.register("stage", stage)
         rows = connection.execute(query)

@@ -1,7 +1,5 @@
 """Stage 4: the second CLIP scores the kept captions, and the alt text, and picks the winner."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,7 +68,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     return rn50x64_final
 
 
-def pick_shard(store: ShardStore, shard: str, scorer: Scorer, batch_size: int, done: int) -> Iterator[Rows]:
+def pick_shard(store: ShardStore, shard: str, scorer: "Scorer", batch_size: int, done: int) -> Iterator[Rows]:
     """Rows of RN50X64_FINAL in source order, behind the first `done`. Of equal scores the first ranker's better wins."""
     images = ok_images_with(store, Stage.CLIP_L_TOP5, shard, skip=done)
     for batch in ahead(chunks(images, batch_size)):

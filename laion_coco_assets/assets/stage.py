@@ -1,6 +1,7 @@
 """What the five assets share: how a stage is declared to Dagster, and how a run goes over its shards."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,20 +49,22 @@ def stage_asset(
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """`dg.asset` with what all stages have in common."""
     settings = stage_settings(profile, stage) or {}
-    decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
-        name=stage.value,
-        deps=[each.value for each in after],
-        partitions_def=SHARDS,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds=kinds,
-        pool=pool,
-        code_version=fingerprints(profile)[stage],
-        backfill_policy=dg.BackfillPolicy.multi_run(shards_per_run),
-        tags={"profile": profile.name},
-        metadata={"profile": profile.name, "settings": dg.MetadataValue.json(settings)},
-    )
-    return decorator
+    with warnings.catch_warnings():
+        # Known: the parameter is in beta. It is what bulk runs are made of, and a user can do nothing about it.
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+        return dg.asset(
+            name=stage.value,
+            deps=[each.value for each in after],
+            partitions_def=SHARDS,
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds=kinds,
+            pool=pool,
+            code_version=fingerprints(profile)[stage],
+            backfill_policy=dg.BackfillPolicy.multi_run(shards_per_run),
+            tags={"profile": profile.name},
+            metadata={"profile": profile.name, "settings": dg.MetadataValue.json(settings)},
+        )
 
 
 def stage_key(profile: Profile, store: ShardStore, stage: Stage, shard: str, *inputs: Stage) -> StageKey:

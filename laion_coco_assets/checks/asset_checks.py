@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, Severity, all_rules
-from laion_coco_assets.checks.run import RuleResult, Status, check_shard
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
@@ -40,6 +40,8 @@ def _stage_checks(
         can_subset=True,
     )
     def checks(context: dg.AssetCheckExecutionContext, store: ShardStoreResource) -> Iterator[dg.AssetCheckResult]:
+        from laion_coco_assets.checks.run import check_shard
+
         files = store.get()
         selected = [rules[key.name] for key in context.selected_asset_check_keys]
         shards = _shards_of_run(context, partitions) or files.shards(stage)

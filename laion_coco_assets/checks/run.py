@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 
+from laion_coco_assets.checks.results import Offender, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import Reason
@@ -43,34 +42,6 @@ _FILES: Final = pa.schema(
 )
 _INPUTS: Final = pa.schema([(name, pa.string()) for name in ("stage", "shard", "input", "content")])
 _REASONS: Final = pa.schema([(name, pa.string()) for name in ("stage", "reason")])
-
-
-class Status(StrEnum):
-    """How a rule came out. Skipped: a file it needs is not there, `why` says which."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class Offender:
-    """A sample that breaks a rule; `sample_id` is None when the file as a whole does."""
-
-    sample_id: str | None
-    problem: str
-
-
-@dataclass(frozen=True)
-class RuleResult:
-    """One rule over one shard: how many offend, and the first ten of them."""
-
-    rule: Rule
-    shard: str
-    status: Status
-    count: int = 0
-    offenders: tuple[Offender, ...] = ()
-    why: str = ""
 
 
 def check_shard(

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from pydantic import Field
 
 from laion_coco_assets.demo.corpus import HOST, build_corpus, write_sources, write_truth
@@ -48,8 +49,8 @@ class DemoFetcherResource(FetcherResource):
     @contextmanager
     def open(self, settings: FetchSettings) -> Iterator[Fetcher]:
         """A fetcher, with the server behind it."""
-        shards = list(SourceResource(source=self.source).shards().values())
-        corpus = build_corpus(sum(shard.rows for shard in shards), len(shards))
+        truth = (Path(self.source).parent / "truth").glob("*.parquet")
+        corpus = build_corpus(sum(pq.read_metadata(file).num_rows for file in truth), SHARDS)
         with CorpusServer(corpus) as server:
             own = {"hosts": {HOST: f"127.0.0.1:{server.port}"}, "allow_networks": ("127.0.0.0/8",)}
             with Fetcher(settings, self.deployment().model_copy(update=own)) as fetcher:

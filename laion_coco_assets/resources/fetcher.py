@@ -1,14 +1,19 @@
-"""The image fetcher, as Dagster injects it."""
+"""The image fetcher, as Dagster injects it. Importing this module does not import aiohttp."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
-from laion_coco_assets.fetching.deployment import FetchDeployment
-from laion_coco_assets.fetching.fetcher import Fetcher
 from laion_coco_assets.shards.profile import FetchSettings
+
+if TYPE_CHECKING:
+    from laion_coco_assets.fetching.deployment import FetchDeployment
+    from laion_coco_assets.fetching.fetcher import Fetcher
 
 
 class FetcherResource(dg.ConfigurableResource["FetcherResource"]):
@@ -22,9 +27,13 @@ class FetcherResource(dg.ConfigurableResource["FetcherResource"]):
     @contextmanager
     def open(self, settings: FetchSettings) -> Iterator[Fetcher]:
         """A fetcher for a profile's settings."""
+        from laion_coco_assets.fetching.fetcher import Fetcher
+
         with Fetcher(settings, self.deployment()) as fetcher:
             yield fetcher
 
     def deployment(self) -> FetchDeployment:
         """What this deployment allows."""
+        from laion_coco_assets.fetching.deployment import FetchDeployment
+
         return FetchDeployment(concurrency=self.concurrency, allow_networks=tuple(self.allow_networks))
