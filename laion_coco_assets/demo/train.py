@@ -110,6 +110,7 @@ class BlipTrainee:
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
             "layer_norm_eps": 1e-5,
+            "initializer_range": 0.02,  # the class default, 1e-10, is of no use from scratch
         }
         config = BlipConfig(text_config=text, vision_config=vision, projection_dim=128, image_text_hidden_size=128)
         self.model = BlipForConditionalGeneration(config)
