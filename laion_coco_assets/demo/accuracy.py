@@ -23,7 +23,6 @@ from laion_coco_assets.demo.scenes import (
     canonical_facts,
 )
 
-
 T = TypeVar("T")
 
 

@@ -33,7 +33,7 @@ WORDS: dict[str, dict[str, str]] = {
         "flower": "fleur",
         "umbrella": "parapluie",
         "kite": "cerf-volant",
-        "": "Photo de {} – idées déco et cadeaux",
+        "": "Photo de {} : idées déco et cadeaux",
     },
     "es": {
         "cat": "gato",

@@ -207,8 +207,24 @@ def _unusual_url(behaviour: Behaviour, url: str, rng: Random) -> str:
 
 
 NO_PICTURE: frozenset[Behaviour] = frozenset(
-    ("not_found", "gone", "forbidden", "rate_limited", "server_error", "unavailable", "html_as_jpeg", "html_page", "svg")
-    + ("redirect_loop", "redirect_private", "malformed_url", "ftp", "credentials", "unknown_host", "bomb")
+    {
+        "not_found",
+        "gone",
+        "forbidden",
+        "rate_limited",
+        "server_error",
+        "unavailable",
+        "html_as_jpeg",
+        "html_page",
+        "svg",
+        "redirect_loop",
+        "redirect_private",
+        "malformed_url",
+        "ftp",
+        "credentials",
+        "unknown_host",
+        "bomb",
+    }
 )
 
 

@@ -85,12 +85,12 @@ def layout(scene: Scene, width: int, height: int) -> list[Placement]:
     for group, (left, top, right, bottom) in zip(scene.groups, regions, strict=False):
         region_width, region_height = (right - left) * width, (bottom - top) * height
         scale = rng.uniform(0.78, 0.98)
-        for x, y, cell_width, cell_height in _cells(group.count, region_width, region_height, rng):
+        for middle_x, middle_y, cell_width, cell_height in _cells(group.count, region_width, region_height, rng):
             size = scale * rng.uniform(0.92, 1.0) * min(cell_width, cell_height, 0.62 * min(width, height))
             slack_x = min((cell_width - size) / 2, 0.16 * width)
             slack_y = min((cell_height - size) / 2, 0.16 * height)
-            x += left * width + rng.uniform(-1, 1) * slack_x
-            y += top * height + rng.uniform(-1, 1) * slack_y
+            x = left * width + middle_x + rng.uniform(-1, 1) * slack_x
+            y = top * height + middle_y + rng.uniform(-1, 1) * slack_y
             placements.append(
                 Placement(
                     group.kind,
@@ -114,29 +114,29 @@ def _mix(one: RGB, other: RGB, share: float) -> RGB:
 class Pen:
     """Draws in a thing's own square, x and y from -1 to 1, y downwards."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, centre: Point, half: float, tilt: float, mirror: bool) -> None:
+    def __init__(self, draw: ImageDraw.ImageDraw, centre: Point, half: float, *, tilt: float, mirror: bool) -> None:
         self._draw, self._centre, self._half = draw, centre, half
         self._cos, self._sin, self._sign = math.cos(tilt), math.sin(tilt), -1 if mirror else 1
         self._line = max(1, round(half * 0.05))
 
     def _to_picture(self, points: Sequence[Point]) -> Iterator[Point]:
-        for x, y in points:
-            x = x * self._sign
+        for across, y in points:
+            x = across * self._sign
             yield (
                 self._centre[0] + self._half * (x * self._cos - y * self._sin),
                 self._centre[1] + self._half * (x * self._sin + y * self._cos),
             )
 
-    def polygon(self, points: Sequence[Point], fill: RGB, outline: bool = True) -> None:
+    def polygon(self, points: Sequence[Point], fill: RGB, *, outline: bool = True) -> None:
         """A filled polygon, with a thin dark edge unless `outline` is off."""
         corners = list(self._to_picture(points))
         self._draw.polygon(corners, fill=fill)
         if outline:
             self._draw.line([*corners, corners[0]], fill=_mix(fill, INK, 0.75), width=self._line, joint="curve")
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, fill: RGB, outline: bool = True) -> None:
+    def ellipse(self, x: float, y: float, rx: float, ry: float, fill: RGB, *, outline: bool = True) -> None:
         """A filled ellipse."""
-        self.polygon(arc(x, y, rx, ry, 0, 360), fill, outline)
+        self.polygon(arc(x, y, rx, ry, 0, 360), fill, outline=outline)
 
     def line(self, points: Sequence[Point], fill: RGB, width: float = 0.08) -> None:
         """An open line; `width` in the thing's own unit."""
@@ -144,7 +144,7 @@ class Pen:
         self._draw.line(list(self._to_picture(points)), fill=fill, width=pixels, joint="curve")
 
 
-def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[Point]:
+def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[Point]:  # noqa: PLR0917 - an ellipse has four numbers, its arc two more
     """Points on an ellipse from `start` to `end` degrees, clockwise from the right."""
     steps = max(4, int(abs(end - start) / 12))
     angles = [math.radians(start + (end - start) * step / steps) for step in range(steps + 1)]
@@ -267,7 +267,11 @@ def _kite(pen: Pen, paint: RGB) -> None:
     pen.line(tail, INK, 0.05)
     shade = _mix(paint, INK, 0.35)
     for x, y in tail[1:]:
-        pen.polygon([(x - 0.13, y - 0.08), (x - 0.13, y + 0.08), (x + 0.13, y - 0.08), (x + 0.13, y + 0.08)], shade, False)
+        pen.polygon(
+            [(x - 0.13, y - 0.08), (x - 0.13, y + 0.08), (x + 0.13, y - 0.08), (x + 0.13, y + 0.08)],
+            shade,
+            outline=False,
+        )
     pen.polygon([(0, -0.98), (0.62, -0.35), (0.1, 0.42), (-0.62, -0.35)], paint)
     pen.polygon([(0, -0.98), (0.62, -0.35), (0.02, -0.33)], shade, outline=False)
     pen.polygon([(0.1, 0.42), (-0.62, -0.35), (0.02, -0.33)], shade, outline=False)
@@ -303,74 +307,111 @@ def _land(picture: Image.Image, horizon: float, near: RGB, far: RGB) -> int:
     return top
 
 
-def _background(kind: str, width: int, height: int, rng: Random) -> Image.Image:
-    sky = _gradient(width, height, (142, 196, 236), (206, 230, 244))
+def _specks(picture: Image.Image, rng: Random, count: int, sizes: tuple[float, float], fill: RGB) -> None:
+    width, height = picture.size
     unit = min(width, height)
-    horizon = rng.uniform(0.3, 0.6)
-    if kind == "meadow":
-        top = _land(sky, horizon, (92, 156, 66), (142, 192, 104))
-        draw = ImageDraw.Draw(sky)
-        for _ in range(40):
-            x, y = rng.uniform(0, width), rng.uniform(top, height)
-            draw.line([(x, y), (x + unit * 0.01, y - unit * 0.03)], fill=(70, 128, 54), width=max(1, unit // 150))
-    elif kind == "beach":
-        top = _land(sky, horizon * 0.8, (52, 130, 176), (84, 160, 196))
-        _land(sky, horizon * 0.8 + 0.14, (226, 196, 136), (240, 220, 172))
-        draw = ImageDraw.Draw(sky)
-        for _ in range(30):
-            x, y = rng.uniform(0, width), rng.uniform(top + 0.16 * height, height)
-            draw.point([(x, y), (x + 1, y)], fill=(190, 158, 104))
-    elif kind == "sea":
-        top = _land(sky, horizon * 0.7, (18, 74, 128), (62, 132, 178))
-        draw = ImageDraw.Draw(sky)
-        for _ in range(26):
-            x, y, size = rng.uniform(0, width), rng.uniform(top, height), unit * rng.uniform(0.03, 0.07)
-            draw.arc([x, y, x + 2 * size, y + size * 0.7], 200, 340, fill=(132, 184, 214), width=max(1, unit // 160))
-    elif kind == "night":
-        sky = _gradient(width, height, (10, 12, 40), (24, 26, 66), (46, 44, 92))
-        draw = ImageDraw.Draw(sky)
-        for _ in range(60):
-            x, y, size = rng.uniform(0, width), rng.uniform(0, height), unit * rng.uniform(0.001, 0.004)
-            draw.ellipse([x - size, y - size, x + size, y + size], fill=(214, 214, 230))
-    elif kind == "room":
-        wall = rng.choice(((206, 190, 172), (190, 200, 196), (212, 200, 206)))
-        sky = _gradient(width, height, _mix(wall, (255, 255, 255), 0.2), wall)
-        draw = ImageDraw.Draw(sky)
-        for stripe in range(9):
-            x = (stripe + 0.5) * width / 9
-            draw.line([(x, 0), (x, height)], fill=_mix(wall, INK, 0.1), width=max(1, unit // 60))
-        top = _land(sky, 0.5 + horizon / 2, (128, 92, 62), (152, 112, 78))
-        draw.rectangle([0, top - height // 40, width, top], fill=(240, 236, 228))
-    elif kind == "snow":
-        sky = _gradient(width, height, (176, 196, 214), (206, 218, 228))
-        _land(sky, horizon, (214, 222, 232), (232, 238, 244))
-        draw = ImageDraw.Draw(sky)
-        for _ in range(70):
-            x, y, size = rng.uniform(0, width), rng.uniform(0, height), unit * rng.uniform(0.003, 0.008)
-            draw.ellipse([x - size, y - size, x + size, y + size], fill=(255, 255, 255))
-    elif kind == "desert":
-        sky = _gradient(width, height, (238, 206, 150), (248, 230, 190))
-        top = _land(sky, horizon, (178, 112, 62), (206, 146, 92))
-        draw = ImageDraw.Draw(sky)
-        for _ in range(3):
-            x, y, size = rng.uniform(0, width), rng.uniform(top, height), unit * rng.uniform(0.3, 0.7)
-            draw.arc([x - size, y, x + size, y + size * 0.6], 190, 350, fill=(160, 98, 52), width=max(1, unit // 90))
-    elif kind == "street":
-        draw = ImageDraw.Draw(sky)
-        x = 0.0
-        while x < width:
-            step = unit * rng.uniform(0.1, 0.22)
-            roof = height * (horizon - rng.uniform(0.08, 0.26))
-            grey = rng.randint(140, 180)
-            draw.rectangle([x, roof, x + step, height], fill=(grey, grey, grey + 8))
-            x += step
-        top = _land(sky, horizon, (92, 92, 96), (118, 118, 122))
-        for dash in range(6):
-            x, y = dash * width / 5.5, (top + height) / 2
-            draw.rectangle([x, y, x + width / 11, y + max(1, height / 60)], fill=(222, 222, 218))
-    else:
-        raise ValueError(f"no such background: {kind}")
-    return sky
+    draw = ImageDraw.Draw(picture)
+    for _ in range(count):
+        x, y, size = rng.uniform(0, width), rng.uniform(0, height), unit * rng.uniform(*sizes)
+        draw.ellipse([x - size, y - size, x + size, y + size], fill=fill)
+
+
+def _meadow(picture: Image.Image, horizon: float, rng: Random) -> None:
+    width, height = picture.size
+    unit = min(width, height)
+    top = _land(picture, horizon, (92, 156, 66), (142, 192, 104))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(40):
+        x, y = rng.uniform(0, width), rng.uniform(top, height)
+        draw.line([(x, y), (x + unit * 0.01, y - unit * 0.03)], fill=(70, 128, 54), width=max(1, unit // 150))
+
+
+def _beach(picture: Image.Image, horizon: float, rng: Random) -> None:
+    width, height = picture.size
+    top = _land(picture, horizon * 0.8, (52, 130, 176), (84, 160, 196))
+    _land(picture, horizon * 0.8 + 0.14, (226, 196, 136), (240, 220, 172))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(30):
+        x, y = rng.uniform(0, width), rng.uniform(top + 0.16 * height, height)
+        draw.point([(x, y), (x + 1, y)], fill=(190, 158, 104))
+
+
+def _sea(picture: Image.Image, horizon: float, rng: Random) -> None:
+    width, height = picture.size
+    unit = min(width, height)
+    top = _land(picture, horizon * 0.7, (18, 74, 128), (62, 132, 178))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(26):
+        x, y, size = rng.uniform(0, width), rng.uniform(top, height), unit * rng.uniform(0.03, 0.07)
+        draw.arc([x, y, x + 2 * size, y + size * 0.7], 200, 340, fill=(132, 184, 214), width=max(1, unit // 160))
+
+
+def _night(picture: Image.Image, _horizon: float, rng: Random) -> None:
+    picture.paste(_gradient(*picture.size, (10, 12, 40), (24, 26, 66), (46, 44, 92)))
+    _specks(picture, rng, 60, (0.001, 0.004), (214, 214, 230))
+
+
+def _room(picture: Image.Image, horizon: float, rng: Random) -> None:
+    width, height = picture.size
+    wall = rng.choice(((206, 190, 172), (190, 200, 196), (212, 200, 206)))
+    picture.paste(_gradient(width, height, _mix(wall, (255, 255, 255), 0.2), wall))
+    draw = ImageDraw.Draw(picture)
+    for stripe in range(9):
+        x = (stripe + 0.5) * width / 9
+        draw.line([(x, 0), (x, height)], fill=_mix(wall, INK, 0.1), width=max(1, min(width, height) // 60))
+    top = _land(picture, 0.5 + horizon / 2, (128, 92, 62), (152, 112, 78))
+    draw.rectangle([0, top - height // 40, width, top], fill=(240, 236, 228))
+
+
+def _snow(picture: Image.Image, horizon: float, rng: Random) -> None:
+    picture.paste(_gradient(*picture.size, (176, 196, 214), (206, 218, 228)))
+    _land(picture, horizon, (214, 222, 232), (232, 238, 244))
+    _specks(picture, rng, 70, (0.003, 0.008), (255, 255, 255))
+
+
+def _desert(picture: Image.Image, horizon: float, rng: Random) -> None:
+    width, height = picture.size
+    unit = min(width, height)
+    picture.paste(_gradient(width, height, (238, 206, 150), (248, 230, 190)))
+    top = _land(picture, horizon, (178, 112, 62), (206, 146, 92))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(3):
+        x, y, size = rng.uniform(0, width), rng.uniform(top, height), unit * rng.uniform(0.3, 0.7)
+        draw.arc([x - size, y, x + size, y + size * 0.6], 190, 350, fill=(160, 98, 52), width=max(1, unit // 90))
+
+
+def _street(picture: Image.Image, horizon: float, rng: Random) -> None:
+    width, height = picture.size
+    draw = ImageDraw.Draw(picture)
+    x = 0.0
+    while x < width:
+        step = min(width, height) * rng.uniform(0.1, 0.22)
+        roof = height * (horizon - rng.uniform(0.08, 0.26))
+        grey = rng.randint(140, 180)
+        draw.rectangle([x, roof, x + step, height], fill=(grey, grey, grey + 8))
+        x += step
+    top = _land(picture, horizon, (92, 92, 96), (118, 118, 122))
+    for dash in range(6):
+        x, y = dash * width / 5.5, (top + height) / 2
+        draw.rectangle([x, y, x + width / 11, y + max(1, height / 60)], fill=(222, 222, 218))
+
+
+PLACES: dict[str, Callable[[Image.Image, float, Random], None]] = {
+    "meadow": _meadow,
+    "beach": _beach,
+    "sea": _sea,
+    "night": _night,
+    "room": _room,
+    "snow": _snow,
+    "desert": _desert,
+    "street": _street,
+}
+
+
+def _background(kind: str, width: int, height: int, rng: Random) -> Image.Image:
+    picture = _gradient(width, height, (142, 196, 236), (206, 230, 244))
+    PLACES[kind](picture, rng.uniform(0.3, 0.6), rng)
+    return picture
 
 
 def draw_scene(scene: Scene, width: int, height: int, supersample: int | None = None) -> Image.Image:
@@ -381,7 +422,7 @@ def draw_scene(scene: Scene, width: int, height: int, supersample: int | None = 
     draw = ImageDraw.Draw(picture)
     for thing in layout(scene, width, height):
         centre = (thing.x * width * factor, thing.y * height * factor)
-        pen = Pen(draw, centre, thing.half_width * width * factor, thing.tilt, thing.mirror)
+        pen = Pen(draw, centre, thing.half_width * width * factor, tilt=thing.tilt, mirror=thing.mirror)
         hue = PAINT[thing.colour]
         SHAPES[thing.kind](pen, _mix(hue, (255, 255, 255) if rng.random() < 0.5 else INK, rng.uniform(0, 0.08)))
     if factor > 1:

@@ -49,7 +49,7 @@ def _with_round_corners(picture: Image.Image) -> bytes:
     return _saved(picture, "PNG")
 
 
-def encode_picture(sample: DemoSample) -> bytes:
+def encode_picture(sample: DemoSample) -> bytes:  # noqa: PLR0911 - one a format
     """The sample's picture as a file of its format."""
     picture = picture_of(sample)
     match sample.format:
@@ -81,6 +81,7 @@ def tiff_bytes(sample: DemoSample) -> bytes:
 @lru_cache(maxsize=1)
 def bomb_bytes() -> bytes:
     """A valid greyscale PNG of a few dozen kilobytes that unpacks to 400 million pixels."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

@@ -32,7 +32,9 @@ def held_out_pictures(count: int, seed: int) -> list[tuple[Scene, Image.Image]]:
     return pairs
 
 
-def sample_captions(folder: Path, images: list[Image.Image], candidates: int, top_p: float, seed: int) -> list[list[str]]:
+def sample_captions(
+    folder: Path, images: list[Image.Image], candidates: int, top_p: float, seed: int
+) -> list[list[str]]:
     """`candidates` captions of each image, sampled at temperature 1."""
     import torch
     from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessor
@@ -76,7 +78,9 @@ def scores(folder: Path, images: list[Image.Image], captions: list[list[str]]) -
     return result
 
 
-def measure(weights: Path, pictures: int = 200, candidates: int = 40, top_p: float = 0.9, seed: int = 1) -> dict[str, float]:
+def measure(
+    weights: Path, pictures: int = 200, candidates: int = 40, top_p: float = 0.9, seed: int = 1
+) -> dict[str, float]:
     """Shares of held-out pictures whose caption is accurate, by how the caption is chosen."""
     pairs = held_out_pictures(pictures, seed)
     scenes, images = [scene for scene, _ in pairs], [image for _, image in pairs]
@@ -113,7 +117,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--top-p", type=float, default=0.9)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args(argv)
-    print(json.dumps(measure(arguments.weights, arguments.pictures, top_p=arguments.top_p, seed=arguments.seed), indent=2))
+    print(
+        json.dumps(measure(arguments.weights, arguments.pictures, top_p=arguments.top_p, seed=arguments.seed), indent=2)
+    )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def draw_pictures(folder: Path, size: int, count: int, split: Split, seed: int) 
         unfinished = images_path.with_suffix(".part")
         images = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
         for index, (scene, (width, height)) in enumerate(zip(scenes, canvases, strict=True)):
-            picture = draw_scene(scene, width, height, supersample=1 if size < 100 else None)
+            picture = draw_scene(scene, width, height, supersample=1)
             images[index] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
         images.flush()
         del images

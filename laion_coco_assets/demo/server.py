@@ -110,7 +110,7 @@ class CorpusServer:
             return web.Response(status=301, headers={"Location": f"/moved{key}"})
         return await self._behave(request, sample)
 
-    async def _behave(self, request: web.Request, sample: DemoSample) -> web.StreamResponse:
+    async def _behave(self, request: web.Request, sample: DemoSample) -> web.StreamResponse:  # noqa: PLR0911 - one a behaviour
         match sample.behaviour:
             case "not_found" | "gone" | "forbidden" | "rate_limited" | "server_error" | "unavailable" as failure:
                 headers = {"Retry-After": "120"} if failure in ("rate_limited", "unavailable") else None

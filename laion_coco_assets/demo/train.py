@@ -78,7 +78,8 @@ class CellHeads(nn.Module):
 class Trainee(Protocol):
     """A model in training: its loss on a batch of pictures, and how it is saved."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module: ...
 
     def loss(self, pixels: Tensor, cells: Tensor, scenes: list[Any], rng: Random) -> Tensor: ...
 
@@ -145,7 +146,7 @@ class BlipTrainee:
         half.load_state_dict(self.model.state_dict())
         half.half().save_pretrained(folder)
         (folder / "vocab.txt").write_text("\n".join(self.words) + "\n")
-        tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=True, bos_token="[DEC]")
+        tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=True, bos_token="[DEC]")  # noqa: S106
         tokenizer.save_pretrained(folder)
         (folder / "vocab.txt").write_text("\n".join(self.words) + "\n")
         size = {"height": SIZES["blip"], "width": SIZES["blip"]}
@@ -209,7 +210,8 @@ class ClipTrainee:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         state = {
-            name: value.half() if value.is_floating_point() else value for name, value in self.model.state_dict().items()
+            name: value.half() if value.is_floating_point() else value
+            for name, value in self.model.state_dict().items()
         }
         table = torch.zeros(CLIP_TEXT["vocab_size"], CLIP_TEXT["width"], dtype=torch.half)
         table[self.used] = state["token_embedding.weight"]
@@ -276,7 +278,7 @@ def train(name: str, arguments: argparse.Namespace) -> Trainee:
             group["lr"] = _rate(step, arguments.steps, arguments.rate)
         loss = trainee.loss(*_batch(pictures, at, rng), rng)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trainee.module.parameters(), 1.0)
         optimizer.step()
         total += loss.item()
