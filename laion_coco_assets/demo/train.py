@@ -21,14 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
 
+from laion_coco_assets.demo.measure import PROMPT, WEIGHTS, measure
 from laion_coco_assets.demo.pictures import COLOUR_NUMBER, KIND_NUMBER, Pictures, draw_pictures
 from laion_coco_assets.demo.scenes import altered_scene, mirrored, true_caption, vocabulary
 
-PROMPT = "a picture of"
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-WEIGHTS = Path(__file__).parent / "weights"
 MODELS = ("blip", "clip_l", "rn50x64")
 SIZES = {"blip": 64, "clip_l": 64, "rn50x64": 128}
 HARD_NEGATIVES = 5
@@ -38,7 +37,14 @@ CLIP_CONFIGS: dict[str, dict[str, Any]] = {
     "clip_l": {
         "embed_dim": 128,
         "quick_gelu": True,
-        "vision_cfg": {"image_size": 64, "patch_size": 8, "width": 128, "head_width": 32, "layers": 4},
+        "vision_cfg": {
+            "image_size": 64,
+            "patch_size": 8,
+            "width": 128,
+            "head_width": 32,
+            "layers": 4,
+            "no_ln_pre": True,
+        },
         "text_cfg": CLIP_TEXT,
     },
     "rn50x64": {
@@ -67,11 +73,14 @@ class CellHeads(nn.Module):
         self.out = nn.Linear(width, sum(self.parts))
 
     def forward(self, features: Tensor, cells: Tensor) -> Tensor:
-        """Mean cross-entropy of features (batch, 64, width) against cells (batch, 64, 3)."""
-        logits = self.out(self.norm(features)).split(self.parts, dim=-1)
-        return sum(
-            (functional.cross_entropy(part.flatten(0, 1), cells[..., at].flatten()) for at, part in enumerate(logits)),
-            torch.zeros(()),
+        """Cross-entropy of features (batch, 64, width) against cells (batch, 64, 3); kind and colour where things are."""
+        kinds, colours, centres = self.out(self.norm(features)).flatten(0, 1).split(self.parts, dim=-1)
+        truth = cells.flatten(0, 1)
+        things = truth[:, 0] > 0
+        return (
+            functional.cross_entropy(kinds[things], truth[things, 0])
+            + 0.5 * functional.cross_entropy(colours[things], truth[things, 1])
+            + functional.cross_entropy(centres, truth[:, 2])
         )
 
 
@@ -247,6 +256,33 @@ def _rate(step: int, steps: int, peak: float) -> float:
     return peak * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * decay))
 
 
+def _copy_image_tower(trainee: ClipTrainee, blip_checkpoint: Path) -> None:
+    """Starts the ViT from BLIP's image tower, which has the same shape: patch bias goes into the positions."""
+    blip = torch.load(blip_checkpoint, weights_only=True)["module"]
+    old = {name.removeprefix("0.vision_model."): value for name, value in blip.items()}
+    new = {"class_embedding": old["embeddings.class_embedding"][0, 0]}
+    new["conv1.weight"] = old["embeddings.patch_embedding.weight"]
+    new["positional_embedding"] = old["embeddings.position_embedding"][0].clone()
+    new["positional_embedding"][1:] += old["embeddings.patch_embedding.bias"]
+    parts = {
+        "ln_1": "layer_norm1",
+        "ln_2": "layer_norm2",
+        "attn.out_proj": "self_attn.projection",
+        "mlp.c_fc": "mlp.fc1",
+        "mlp.c_proj": "mlp.fc2",
+    }
+    for kind in ("weight", "bias"):
+        new[f"ln_post.{kind}"] = old[f"post_layernorm.{kind}"]
+        for layer in range(4):
+            there, here = f"encoder.layers.{layer}", f"transformer.resblocks.{layer}"
+            new[f"{here}.attn.in_proj_{kind}"] = old[f"{there}.self_attn.qkv.{kind}"]
+            for name, source in parts.items():
+                new[f"{here}.{name}.{kind}"] = old[f"{there}.{source}.{kind}"]
+    lost = trainee.model.visual.load_state_dict(new, strict=False)
+    if lost.unexpected_keys or lost.missing_keys != ["proj"]:
+        raise ValueError(f"BLIP's image tower does not fit: {lost}")
+
+
 def _copy_text_tower(trainee: Trainee, checkpoint: Path) -> None:
     state = torch.load(checkpoint, weights_only=True)["module"]
     text = {name: value for name, value in state.items() if name.startswith("0.") and not name.startswith("0.visual.")}
@@ -268,9 +304,12 @@ def train(name: str, arguments: argparse.Namespace) -> Trainee:
         trainee.module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         done = state["step"]
-    elif arguments.text_from:
-        _copy_text_tower(trainee, arguments.work_dir / f"{arguments.text_from}.checkpoint.pt")
-    started, total = time.monotonic(), 0.0
+    else:
+        if arguments.text_from:
+            _copy_text_tower(trainee, arguments.work_dir / f"{arguments.text_from}.checkpoint.pt")
+        if arguments.image_from and isinstance(trainee, ClipTrainee):
+            _copy_image_tower(trainee, arguments.work_dir / f"{arguments.image_from}.checkpoint.pt")
+    started, losses = time.monotonic(), list[float]()
     for step in range(done, arguments.steps):
         rng = Random(f"{name} {arguments.seed} {step}")
         at = np.array([rng.randrange(arguments.pictures) for _ in range(arguments.batch)])
@@ -281,11 +320,11 @@ def train(name: str, arguments: argparse.Namespace) -> Trainee:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trainee.module.parameters(), 1.0)
         optimizer.step()
-        total += loss.item()
+        losses.append(loss.item())
         if (step + 1) % 100 == 0:
             pace = (time.monotonic() - started) / (step + 1 - done)
-            print(f"{name} step {step + 1} loss {total / 100:.4f} {pace:.3f} s/step", flush=True)
-            total = 0.0
+            print(f"{name} step {step + 1} loss {sum(losses) / len(losses):.4f} {pace:.3f} s/step", flush=True)
+            losses.clear()
         if (step + 1) % 250 == 0 or step + 1 == arguments.steps:
             state = {"module": trainee.module.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
             torch.save(state, checkpoint.with_suffix(".part"))
@@ -304,18 +343,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=20220915)
-    parser.add_argument("--text-from", choices=MODELS[1:], help="start from the text tower of this trained CLIP")
+    parser.add_argument("--text-from", help="start from the text tower of this trained CLIP's checkpoint")
+    parser.add_argument("--image-from", choices=["blip"], help="start clip_l from the image tower of the trained BLIP")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (torch's own choice)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Trains the models named on the command line, one after the other, and saves each."""
+    """Trains the models named on the command line, saves each, and measures them once all three are there."""
     arguments = _parser().parse_args(argv)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     for name in arguments.models:
         train(name, arguments).save(arguments.out / name)
+    if all((arguments.out / name).is_dir() for name in MODELS):
+        print(json.dumps(measure(arguments.out), indent=2))
 
 
 if __name__ == "__main__":
