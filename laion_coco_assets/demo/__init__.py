@@ -1,1 +1,1 @@
-"""The embedded corpus, its loopback server, and the tiny models trained on it."""
+"""The embedded demo: a drawn corpus, its loopback server, and tiny models trained on it."""
