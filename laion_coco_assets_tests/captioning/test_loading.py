@@ -1,0 +1,406 @@
+"""Models load from published formats without a network, say what they are, and are never partly random."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from open_clip.transformer import QuickGELU
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from laion_coco_assets.captioning.loading import load_blip, load_clip
+from laion_coco_assets.captioning.sampler import Captioner
+from laion_coco_assets.errors import ModelUnavailableError
+from laion_coco_assets.shards.fingerprint import content_digest
+from laion_coco_assets.shards.profile import BlipSource, CaptionSettings, ClipSource
+from laion_coco_assets_tests.captioning.conftest import CPU, RESNET, VIT, blip_tokenizer, randomise, save_clip
+
+F32 = torch.float32
+
+
+def local_blip(path: Path) -> BlipSource:
+    return BlipSource(name="Salesforce/blip-image-captioning-large", path=path)
+
+
+def clip_at(path: Path, name: str = "tiny", pretrained: str = "own") -> ClipSource:
+    return ClipSource(name=name, pretrained=pretrained, path=path)
+
+
+@pytest.fixture
+def blip_copy(blip_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(blip_folder, tmp_path / "blip"))
+
+
+@pytest.fixture
+def vit_folder(tmp_path: Path) -> Path:
+    return save_clip(tmp_path / "vit", VIT)
+
+
+class Named:
+    """A small architecture under a name that open_clip knows, as a profile names ViT-L-14, and weights for it."""
+
+    name = "tiny-vit-of-the-tests"
+
+    def __init__(self, folder: Path) -> None:
+        (folder / f"{self.name}.json").write_text(json.dumps(VIT))
+        open_clip.add_model_config(folder)
+        self.model = open_clip.CLIP(**VIT).eval()
+        randomise(self.model, 0.1, 1)
+
+    def save(self, file: Path) -> Path:
+        if file.suffix == ".safetensors":
+            save_file(self.model.state_dict(), file)
+        else:
+            torch.save(self.model.state_dict(), file)
+        return file
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Named:
+    return Named(tmp_path_factory.mktemp("architectures"))
+
+
+class TestBlip:
+    @pytest.mark.usefixtures("no_network")
+    def test_local_folder_needs_no_network_and_says_what_it_is(self, blip_folder: Path) -> None:
+        blip = load_blip(local_blip(blip_folder), CPU, F32)
+        assert blip.revision == f"local:{content_digest(blip_folder)}"
+        assert not blip.model.training
+        assert (blip.start_token, blip.end_token, blip.positions) == (len(blip_tokenizer()), 3, 40)
+        saved = load_file(blip_folder / "model.safetensors")
+        for name, tensor in saved.items():
+            torch.testing.assert_close(blip.model.state_dict()[name], tensor, atol=0, rtol=0)
+
+    def test_dtype_is_the_deployments(self, blip_folder: Path) -> None:
+        blip = load_blip(local_blip(blip_folder), CPU, torch.bfloat16)
+        assert {each.dtype for each in blip.model.parameters()} == {torch.bfloat16}
+
+    @pytest.mark.usefixtures("no_network")
+    def test_hubs_own_layout_loads_alike(
+        self,
+        blip_copy: Path,
+        blip_folder: Path,
+        images: list[Image.Image],
+        settings_with: Callable[..., CaptionSettings],
+    ) -> None:
+        """The hub's repository is older than today's save_pretrained: vocab.txt, preprocessor_config.json, a .bin."""
+        facts = json.loads((blip_copy / "processor_config.json").read_text())["image_processor"]
+        for name in ("processor_config.json", "tokenizer.json"):
+            (blip_copy / name).unlink()
+        (blip_copy / "preprocessor_config.json").write_text(json.dumps({**facts, "size": 64}))
+        (blip_copy / "tokenizer_config.json").write_text(
+            json.dumps({"do_lower_case": True, "tokenizer_class": "BertTokenizer"})
+        )
+        vocabulary = sorted(blip_tokenizer().get_vocab().items(), key=lambda each: each[1])
+        (blip_copy / "vocab.txt").write_text("\n".join(word for word, _ in vocabulary) + "\n")
+        weights = load_file(blip_copy / "model.safetensors")
+        (blip_copy / "model.safetensors").unlink()
+        torch.save(weights, blip_copy / "pytorch_model.bin")
+
+        old = Captioner(load_blip(local_blip(blip_copy), CPU, F32), settings_with())
+        new = Captioner(load_blip(local_blip(blip_folder), CPU, F32), settings_with())
+        assert old.caption(images, list("abcdefg")) == new.caption(images, list("abcdefg"))
+
+    @pytest.mark.parametrize(
+        ("lacking", "said"),
+        [
+            ("config.json", "config.json missing"),
+            ("model.safetensors", r"weights \(model.safetensors\) missing"),
+            ("tokenizer.json", r"a tokenizer \(tokenizer.json or vocab.txt\) missing"),
+        ],
+    )
+    def test_missing_file(self, blip_copy: Path, lacking: str, said: str) -> None:
+        (blip_copy / lacking).unlink()
+        with pytest.raises(ModelUnavailableError, match=f"{blip_copy}: .*{said}"):
+            load_blip(local_blip(blip_copy), CPU, F32)
+
+    def test_path_that_is_no_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelUnavailableError, match=r"caption\.model\.path: .*nowhere is not a folder"):
+            load_blip(local_blip(tmp_path / "nowhere"), CPU, F32)
+
+    @pytest.mark.parametrize("keep", [4, 2000, 60_000])
+    def test_truncated_weights(self, blip_copy: Path, keep: int) -> None:
+        file = blip_copy / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:keep])
+        with pytest.raises(ModelUnavailableError, match=f"{blip_copy}: damaged.*fetch the model again"):
+            load_blip(local_blip(blip_copy), CPU, F32)
+
+    @pytest.mark.parametrize(
+        "lost", ["vision_model.encoder.layers.1.mlp.fc1.weight", "text_decoder.cls.predictions.bias"]
+    )
+    def test_missing_tensors_are_not_made_up(self, blip_copy: Path, lost: str) -> None:
+        weights = load_file(blip_copy / "model.safetensors")
+        lost = lost if lost in weights else "text_decoder.cls.predictions.decoder.bias"
+        kept = {name: tensor for name, tensor in weights.items() if name != lost}
+        assert len(kept) == len(weights) - 1
+        save_file(kept, blip_copy / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ModelUnavailableError, match=r"the weights lack \d of the model's tensors"):
+            load_blip(local_blip(blip_copy), CPU, F32)
+
+    def test_tensors_of_another_size(self, blip_copy: Path) -> None:
+        config = json.loads((blip_copy / "config.json").read_text())
+        config["text_config"]["intermediate_size"] = 72
+        (blip_copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ModelUnavailableError, match="not this configuration's weights"):
+            load_blip(local_blip(blip_copy), CPU, F32)
+
+    @pytest.mark.parametrize(
+        "changes", [{"model_type": "bert"}, {"architectures": ["BlipForQuestionAnswering"]}, {"model_type": None}]
+    )
+    def test_another_model(self, blip_copy: Path, changes: dict[str, object]) -> None:
+        config = json.loads((blip_copy / "config.json").read_text()) | changes
+        (blip_copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ModelUnavailableError, match="not a BLIP that captions"):
+            load_blip(local_blip(blip_copy), CPU, F32)
+
+    def test_configuration_that_is_no_json(self, blip_copy: Path) -> None:
+        (blip_copy / "config.json").write_text('{"model_type": "blip"')
+        with pytest.raises(ModelUnavailableError, match=r"config\.json: can not be read"):
+            load_blip(local_blip(blip_copy), CPU, F32)
+
+    def test_pickled_code_is_never_run(self, blip_copy: Path, tmp_path: Path) -> None:
+        (blip_copy / "model.safetensors").unlink()
+        torch.save({"evil": _Evil(tmp_path / "ran")}, blip_copy / "pytorch_model.bin")
+        with pytest.raises(ModelUnavailableError, match="damaged"):
+            load_blip(local_blip(blip_copy), CPU, F32)
+        assert not (tmp_path / "ran").exists()
+
+    def test_image_sizes_that_do_not_fit(self, blip_copy: Path) -> None:
+        facts = json.loads((blip_copy / "processor_config.json").read_text())
+        facts["image_processor"]["size"] = {"height": 64, "width": 80}
+        (blip_copy / "processor_config.json").write_text(json.dumps(facts))
+        with pytest.raises(ModelUnavailableError, match="do not belong together"):
+            load_blip(local_blip(blip_copy), CPU, F32)
+
+
+class _Evil:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, (str(self.file),))
+
+
+class TestClip:
+    @pytest.mark.usefixtures("no_network")
+    @pytest.mark.parametrize("config", [VIT, RESNET])
+    def test_local_folder_needs_no_network_and_equals_open_clips_loading(
+        self, config: dict[str, object], tmp_path: Path
+    ) -> None:
+        folder = save_clip(tmp_path / "clip", config, quick_gelu=True)
+        clip = load_clip(clip_at(folder), CPU, F32)
+        theirs = open_clip.create_model(f"local-dir:{folder}").eval()
+        assert clip.revision == f"local:{content_digest(folder)}"
+        assert not clip.model.training
+        ours = clip.model.state_dict()
+        assert ours.keys() == theirs.state_dict().keys()
+        for name, tensor in theirs.state_dict().items():
+            torch.testing.assert_close(ours[name], tensor, atol=0, rtol=0)
+        assert clip.model.visual.preprocess_cfg["mean"] == [0.5, 0.4, 0.3]
+
+    @pytest.mark.usefixtures("no_network")
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin"])
+    def test_one_weights_file_of_a_known_architecture(self, suffix: str, tmp_path: Path, named: Named) -> None:
+        file = named.save(tmp_path / f"weights{suffix}")
+        clip = load_clip(clip_at(file, named.name, "openai"), CPU, F32)
+        assert clip.revision == f"local:{content_digest(file)}"
+        for name, tensor in named.model.state_dict().items():
+            torch.testing.assert_close(clip.model.state_dict()[name], tensor, atol=0, rtol=0)
+
+    @pytest.mark.usefixtures("no_network")
+    def test_openais_own_state_dict_in_half_precision(self, tmp_path: Path, named: Named) -> None:
+        """Their files hold three numbers beside the weights, and float16."""
+        weights: dict[str, torch.Tensor] = {key: value.half() for key, value in named.model.state_dict().items()}
+        extra = {
+            "input_resolution": torch.tensor(64),
+            "context_length": torch.tensor(77),
+            "vocab_size": torch.tensor(49408),
+        }
+        torch.save({"state_dict": {**weights, **extra}}, tmp_path / "openai.pt")
+        clip = load_clip(clip_at(tmp_path / "openai.pt", named.name, "openai"), CPU, F32)
+        assert clip.model.visual.conv1.weight.dtype == F32
+        torch.testing.assert_close(clip.model.visual.conv1.weight, weights["visual.conv1.weight"].float())
+
+    @pytest.mark.parametrize(("pretrained", "expected"), [("openai", True), ("laion2b", False)])
+    def test_quick_gelu_is_on_when_the_tag_says_so(
+        self, pretrained: str, expected: bool, tmp_path: Path, named: Named, images: list[Image.Image]
+    ) -> None:
+        file = named.save(tmp_path / "weights.safetensors")
+        clip = load_clip(clip_at(file, named.name, pretrained), CPU, F32)
+        assert any(isinstance(each, QuickGELU) for each in clip.model.modules()) == expected
+        # And it is what computes: the same weights in open_clip's own classes, the activation chosen by hand.
+        theirs = open_clip.CLIP(**VIT, quick_gelu=expected).eval()
+        theirs.load_state_dict(named.model.state_dict())
+        tokens, pixels = clip.tokenizer(["a red ball"]), clip.preprocess(images[0]).unsqueeze(0)
+        with torch.no_grad():
+            torch.testing.assert_close(clip.model.encode_text(tokens), theirs.encode_text(tokens))
+            torch.testing.assert_close(clip.model.encode_image(pixels), theirs.encode_image(pixels))
+
+    @pytest.mark.parametrize("name", ["ViT-L-14", "RN50x64", "ViT-L-14-336"])
+    def test_openais_towers_in_the_profiles_use_quick_gelu(self, name: str) -> None:
+        from laion_coco_assets.captioning.clip import _preprocessing, _trained_with_quick_gelu
+
+        source = ClipSource(name=name, pretrained="openai")
+        assert _trained_with_quick_gelu(source)
+        assert _preprocessing(source)["mean"] == (0.48145466, 0.4578275, 0.40821073)
+
+    def test_folder_of_an_own_architecture_tagged_openai_uses_quick_gelu(self, vit_folder: Path) -> None:
+        clip = load_clip(clip_at(vit_folder, "demo-vit", "openai"), CPU, F32)
+        assert any(isinstance(each, QuickGELU) for each in clip.model.modules())
+
+    def test_image_tower_beside_the_whole_model_is_not_taken(self, vit_folder: Path) -> None:
+        """timm's repositories hold the image tower as model.safetensors beside open_clip's file."""
+        save_file({"conv1.weight": torch.zeros(1)}, vit_folder / "model.safetensors")
+        load_clip(clip_at(vit_folder), CPU, F32)
+
+    def test_missing_tensors_are_not_made_up(self, vit_folder: Path) -> None:
+        file = vit_folder / "open_clip_model.safetensors"
+        weights = load_file(file)
+        del weights["visual.proj"], weights["transformer.resblocks.0.ln_1.weight"]
+        weights["foreign"] = torch.zeros(1)
+        weights["ln_final.bias"] = torch.zeros(3)
+        save_file(weights, file)
+        said = (
+            r"2 missing \(transformer\.resblocks\.0\.ln_1\.weight, visual\.proj\); 1 unknown \(foreign\); 1 of another"
+        )
+        with pytest.raises(ModelUnavailableError, match=said):
+            load_clip(clip_at(vit_folder), CPU, F32)
+
+    @pytest.mark.parametrize("keep", [0, 4, 2000, 60_000])
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+    def test_truncated_weights(self, keep: int, suffix: str, tmp_path: Path, named: Named) -> None:
+        file = named.save(tmp_path / f"weights{suffix}")
+        file.write_bytes(file.read_bytes()[:keep])
+        with pytest.raises(ModelUnavailableError, match=f"{file}: not weights, or damaged"):
+            load_clip(clip_at(file, named.name), CPU, F32)
+
+    def test_pickled_code_is_never_run(self, tmp_path: Path, named: Named) -> None:
+        torch.save({"evil": _Evil(tmp_path / "ran")}, tmp_path / "weights.pt")
+        with pytest.raises(ModelUnavailableError, match="not weights, or damaged"):
+            load_clip(clip_at(tmp_path / "weights.pt", named.name), CPU, F32)
+        assert not (tmp_path / "ran").exists()
+
+    def test_torchscript_archive_says_what_to_take_instead(self, tmp_path: Path, named: Named) -> None:
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "ViT.pt")
+        with pytest.raises(ModelUnavailableError, match="a TorchScript archive.*take the same weights as .safetensors"):
+            load_clip(clip_at(tmp_path / "ViT.pt", named.name), CPU, F32)
+
+    def test_foreign_folders(self, vit_folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(ModelUnavailableError, match=r"rank\.model\.path: .*nowhere does not exist"):
+            load_clip(clip_at(tmp_path / "nowhere"), CPU, F32, setting="rank.model.path")
+        config = vit_folder / "open_clip_config.json"
+        config.write_text(config.read_text().replace("model_cfg", "model_config"))
+        with pytest.raises(ModelUnavailableError, match="open_clip can not build this model .*missing 'model_cfg'"):
+            load_clip(clip_at(vit_folder), CPU, F32)
+        config.unlink()
+        with pytest.raises(ModelUnavailableError, match=r"no open_clip_config\.json in it"):
+            load_clip(clip_at(vit_folder), CPU, F32)
+        save_clip(vit_folder, VIT)
+        (vit_folder / "open_clip_model.safetensors").unlink()
+        with pytest.raises(ModelUnavailableError, match="no weights in it"):
+            load_clip(clip_at(vit_folder), CPU, F32)
+
+    def test_unknown_architecture_and_tag(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelUnavailableError, match="'ViT-Z' is no architecture that open_clip"):
+            load_clip(ClipSource(name="ViT-Z", pretrained="openai"), CPU, F32)
+        with pytest.raises(ModelUnavailableError, match=r"no weights 'openia' for ViT-L-14; its tags are: openai, "):
+            load_clip(ClipSource(name="ViT-L-14", pretrained="openia"), CPU, F32)
+
+
+REVISION = "2227ac38c9f16105cb0412e7cab4759978a8fd90"
+LOAD = """
+import sys, time, torch
+from laion_coco_assets.captioning.loading import load_blip, load_clip
+from laion_coco_assets.errors import ModelUnavailableError
+from laion_coco_assets.shards.profile import BlipSource, ClipSource
+cpu = torch.device("cpu")
+begin = time.monotonic()
+try:
+    if sys.argv[1] == "blip":
+        print("loaded", load_blip(BlipSource(name=sys.argv[2], revision=sys.argv[3]), cpu, torch.float32).revision)
+    else:
+        source = ClipSource(name=sys.argv[2], pretrained="openai", revision=sys.argv[3])
+        print("loaded", load_clip(source, cpu, torch.float32, setting="final.model.path").revision)
+except ModelUnavailableError as error:
+    print(error)
+print("seconds", time.monotonic() - begin)
+"""
+
+
+def load_in_another_process(home: Path, *arguments: str, **environment: str) -> str:
+    """What loading says with an empty hub cache: the hub's client reads its environment once, when it is imported."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and "proxy" not in key.lower()}
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD, *arguments],
+        env={**kept, "HF_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return result.stdout
+
+
+class TestHub:
+    def test_offline_says_everything_needed_for_blip(self, tmp_path: Path) -> None:
+        name = "Salesforce/blip-image-captioning-large"
+        said = load_in_another_process(tmp_path, "blip", name, REVISION, HF_HUB_OFFLINE="1")
+        assert f"the model {name} at revision {REVISION}" in said
+        assert "about 1.9 GB" in said
+        assert f"hf download {name} --revision {REVISION}" in said
+        assert "caption.model.path" in said
+
+    @pytest.mark.parametrize(
+        ("name", "repo", "size"),
+        [
+            ("ViT-L-14", "timm/vit_large_patch14_clip_224.openai", "about 1.7 GB"),
+            ("RN50x64", "timm/resnet50x64_clip.openai", "about 2.5 GB"),
+        ],
+    )
+    def test_offline_says_everything_needed_for_clip(self, name: str, repo: str, size: str, tmp_path: Path) -> None:
+        said = load_in_another_process(tmp_path, "clip", name, "main", HF_HUB_OFFLINE="1")
+        assert size in said
+        assert f"hf download {repo} --revision main" in said
+        assert "final.model.path" in said
+
+    def test_hub_that_refuses_the_connection(self, tmp_path: Path) -> None:
+        said = load_in_another_process(tmp_path, "blip", "nobody/nothing", "main", HF_ENDPOINT="http://127.0.0.1:9")
+        assert "the hub can not be reached" in said
+        assert "of unknown size" in said
+
+    def test_hub_that_never_answers_is_waited_for_in_bounds(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+            said = load_in_another_process(tmp_path, "blip", "nobody/nothing", "main", HF_ENDPOINT=endpoint)
+        assert "the hub can not be reached" in said
+        assert float(said.split("seconds ")[1]) < 60
+
+    def test_pinned_commit_in_the_cache_needs_no_network(self, tmp_path: Path, blip_folder: Path) -> None:
+        snapshot = tmp_path / "hub" / "models--own--blip" / "snapshots" / REVISION
+        shutil.copytree(blip_folder, snapshot)
+        said = load_in_another_process(tmp_path, "blip", "own/blip", REVISION, HF_ENDPOINT="http://127.0.0.1:9")
+        assert f"loaded {REVISION}" in said
+
+    def test_branch_in_the_cache_serves_without_a_network_and_gives_its_commit(
+        self, tmp_path: Path, blip_folder: Path
+    ) -> None:
+        model = tmp_path / "hub" / "models--own--blip"
+        shutil.copytree(blip_folder, model / "snapshots" / REVISION)
+        (model / "refs").mkdir()
+        (model / "refs" / "main").write_text(REVISION)
+        said = load_in_another_process(tmp_path, "blip", "own/blip", "main", HF_HUB_OFFLINE="1")
+        assert f"loaded {REVISION}" in said
+
+    def test_incomplete_cache_is_not_loaded(self, tmp_path: Path, blip_folder: Path) -> None:
+        snapshot = tmp_path / "hub" / "models--own--blip" / "snapshots" / REVISION
+        shutil.copytree(blip_folder, snapshot, ignore=shutil.ignore_patterns("*.safetensors"))
+        said = load_in_another_process(tmp_path, "blip", "own/blip", REVISION, HF_HUB_OFFLINE="1")
+        assert "can not be had" in said
