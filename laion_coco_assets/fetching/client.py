@@ -12,9 +12,11 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_socket_factory, parse_networks
+from laion_coco_assets.fetching.budget import OverBudgetError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.hosts import Hosts
 from laion_coco_assets.fetching.opt_out import opt_out_signal
@@ -256,15 +258,19 @@ def _explained(trail: Trail) -> Iterator[None]:  # noqa: C901, PLR0912 - one bra
         raise _TryError(Reason.TRUNCATED, f"the body broke off ({type(error.__cause__ or error).__name__})") from None
     except aiohttp.InvalidURL:
         raise _TryError(Reason.INVALID_URL, "refused by the HTTP client") from None
-    except aiohttp.ClientResponseError as error:
-        raise _TryError(Reason.PROTOCOL, " ".join(error.message.split())[:200] or "malformed answer") from None
+    except (aiohttp.ClientResponseError, HttpProcessingError) as error:
+        said = " ".join(error.message.partition(": b'")[0].split())  # without the server's own bytes
+        raise _TryError(Reason.PROTOCOL, said[:200] or "malformed answer") from None
     except (aiohttp.ServerDisconnectedError, OSError):
         if trail.answered:
             raise _TryError(Reason.TRUNCATED, "the connection broke within the body") from None
         raise _TryError(Reason.REFUSED, "the connection was closed without an answer") from None
-    except (aiohttp.ClientError, ValueError) as error:
-        # Whatever else a server can make the HTTP client say is the server's fault, and worth a look at ours.
-        logger.warning("unexpected %s from the HTTP client", type(error).__name__)
+    except OverBudgetError:
+        raise
+    except Exception as error:  # what a stranger's server can make an HTTP client raise has no end
+        logger.warning(
+            "unexpected %s from the HTTP client: one row becomes `protocol`", type(error).__name__, exc_info=True
+        )
         raise _TryError(Reason.PROTOCOL, f"not understood ({type(error).__name__})") from None
 
 

@@ -110,7 +110,7 @@ def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
     except Exception as error:  # noqa: BLE001 - hostile bytes make plugins raise anything
         if is_cut_short(data, name):
             raise RejectedError(Reason.TRUNCATED, f"the {name} file ends before its own end") from None
-        raise RejectedError(Reason.DECODE_ERROR, f"{name} header: {_say(error)}") from None
+        raise _failure(name, error) from None
 
 
 def _load(image: ImageFile.ImageFile, name: str) -> None:
@@ -124,14 +124,16 @@ def _load(image: ImageFile.ImageFile, name: str) -> None:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - likewise
-        reason = Reason.TRUNCATED if "truncated" in str(error).lower() else Reason.DECODE_ERROR
-        raise RejectedError(reason, f"{name}: {_say(error)}") from None
+        raise _failure(name, error) from None
 
 
-def _say(error: Exception) -> str:
+def _failure(name: str, error: Exception) -> RejectedError:
+    """What a decoder's exception says about the file. Pillow tells truncated files from damaged ones in words only."""
+    said = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
-        return "not readable"  # its message shows an address in memory
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        said = "not readable"  # its message shows an address in memory
+    reason = Reason.TRUNCATED if "truncated" in said.lower() else Reason.DECODE_ERROR
+    return RejectedError(reason, f"{name}: {said}")
 
 
 def _orientation(image: Image.Image) -> int:

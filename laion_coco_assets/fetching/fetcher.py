@@ -73,7 +73,11 @@ class Fetcher:
             target=lambda: asyncio.run(self._serve(started)), name="laion-coco-fetcher", daemon=True
         )
         self._thread.start()
-        started.result()
+        try:
+            started.result()
+        except BaseException:
+            self._thread = None
+            raise
         return self
 
     def __exit__(
@@ -98,9 +102,9 @@ class Fetcher:
                 max_bytes=self._settings.max_bytes,
                 deadline_s=self._deployment.decode_deadline_s,
             )
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller's thread raises it
             started.set_exception(error)
-            raise
+            return
         started.set_result(None)
         try:
             await self._stop.wait()
@@ -119,9 +123,12 @@ class Fetcher:
         or leaving its loop by an exception, ends what is under way before it returns. Raises RuntimeError if the
         fetcher is not entered, or no decoding worker can be started.
         """
-        if self._thread is None:
-            raise RuntimeError("a Fetcher fetches inside `with` only")
+        self._check_entered()
         return self._stream(urls, seen if seen is not None else SeenUrls())
+
+    def _check_entered(self) -> None:
+        if self._thread is None:
+            raise RuntimeError("a Fetcher fetches inside `with` only; this one is closed")
 
     def _stream(self, urls: Iterable[str | None], seen: SeenUrls) -> Iterator[Fetched]:
         run = _Run(self._client, self._workers, ByteBudget(self._deployment.max_bytes_held))
@@ -131,6 +138,7 @@ class Fetcher:
         row = 0
         try:
             while more or pending:
+                self._check_entered()
                 while more and len(pending) < self._deployment.look_ahead:
                     try:
                         url = next(source)

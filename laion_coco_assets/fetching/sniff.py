@@ -115,6 +115,8 @@ def is_cut_short(data: bytes, name: str) -> bool:
             return len(data) < 8 + int.from_bytes(data[4:8], "little")
         case "AVIF":
             return _boxes_end_beyond(data)
+        case "PNG":
+            return _chunks_end_beyond(data)
         case _:
             return False
 
@@ -131,3 +133,12 @@ def _boxes_end_beyond(data: bytes) -> bool:
             return False  # damaged rather than cut
         at += size
     return at != len(data)
+
+
+def _chunks_end_beyond(data: bytes) -> bool:
+    at = 8
+    while at + 12 <= len(data):
+        if data[at + 4 : at + 8] == b"IEND":
+            return False
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return True

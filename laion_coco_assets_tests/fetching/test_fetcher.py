@@ -1,0 +1,215 @@
+"""The stream: order, bounds, manners, and that nothing is left behind however it ends."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
+from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
+from laion_coco_assets.fetching.hosts import Hosts
+from laion_coco_assets.fetching.reasons import DESCRIPTIONS, TRANSIENT, Reason, Rejection
+from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer
+
+
+def means(**changes) -> FetchDeployment:
+    return FetchDeployment(
+        **{"allow_networks": ("127.0.0.0/8",), "backoff_s": 0.001, "host_failures": 0, "decode_workers": 1} | changes
+    )
+
+
+def fetchers_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "laion-coco-fetcher"]
+
+
+def open_sockets() -> int:
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the listing's own
+            found += str(descriptor.readlink()).startswith("socket:")
+    return found
+
+
+def test_every_reason_is_described():
+    assert set(DESCRIPTIONS) == set(Reason)
+    assert set(Reason) >= TRANSIENT
+
+
+def test_a_good_row_is_whole():
+    with BadServer() as server, Fetcher(pictures.settings(), means()) as fetcher:
+        (got,) = fetcher.fetch([server.url("/good")])
+    assert got == Fetched(
+        reason=None,
+        http_status=200,
+        final_url=server.url("/good"),
+        sha256=hashlib.sha256(pictures.JPEG).hexdigest(),
+        format="JPEG",
+        image_width=64,
+        image_height=48,
+        image=pictures.JPEG,
+    )
+
+
+def test_results_come_in_the_order_of_the_urls():
+    paths = ["/broken_once", "/good", "/not_found", "/redirect_twice", "/truncated_once", "/html_as_jpeg"] * 30
+    wanted = [None, None, Reason.HTTP_4XX, None, None, Reason.NOT_AN_IMAGE] * 30
+    with BadServer() as server, Fetcher(pictures.settings(), means(look_ahead=40)) as fetcher:
+        urls = [server.url(f"{path}?{number}") for number, path in enumerate(paths)]
+        results = list(fetcher.fetch(urls))
+    assert [got.reason for got in results] == wanted
+    assert [got.final_url for got in results[1::6]] == urls[1::6]
+
+
+def test_urls_are_read_a_bounded_way_ahead():
+    read = 0
+
+    def urls(server: BadServer) -> Iterator[str]:
+        nonlocal read
+        for number in range(200):
+            read = number + 1
+            yield server.url(f"/good?{number}")
+
+    with BadServer() as server, Fetcher(pictures.settings(), means(look_ahead=10)) as fetcher:
+        for got, _ in enumerate(fetcher.fetch(urls(server)), start=1):
+            assert read <= got + 10
+    assert read == 200
+
+
+def test_no_urls_no_results():
+    with Fetcher(pictures.settings(), means()) as fetcher:
+        assert list(fetcher.fetch([])) == []
+
+
+def test_bytes_held_are_bounded_and_every_row_comes_through():
+    tight = means(max_bytes_held=3 * len(pictures.JPEG), look_ahead=64, per_host=64)
+    with BadServer() as server, Fetcher(pictures.settings(), tight) as fetcher:
+        results = list(fetcher.fetch(server.url(f"/good_chunked?{number}") for number in range(200)))
+    assert [got.image for got in results] == [pictures.JPEG] * 200
+
+
+def test_the_budget_never_stops_the_row_that_is_awaited():
+    budget = ByteBudget(100)
+    budget.hold(0, 1_000)
+    with pytest.raises(OverBudgetError):
+        budget.hold(1, 1)
+    assert budget.total == 1_000
+    budget.advance(0)
+    budget.hold(1, 500)
+    assert budget.total == 500
+
+
+def test_requests_to_one_host_are_limited():
+    with BadServer() as server, Fetcher(pictures.settings(), means(per_host=3)) as fetcher:
+        assert all(got.reason is None for got in fetcher.fetch(server.url(f"/good?{n}") for n in range(60)))
+    assert 1 <= server.most_at_once <= 3
+
+
+def test_the_same_url_is_asked_for_once():
+    with BadServer() as server, Fetcher(pictures.settings(), means()) as fetcher:
+        good, other = server.url("/good"), server.url("/good?2")
+        results = list(fetcher.fetch([good, other, good, f" {good}#part", None, None, "", "bad", "bad"]))
+        assert [got.reason for got in results] == [
+            None,
+            None,
+            Reason.DUPLICATE_URL,
+            Reason.DUPLICATE_URL,
+            *[Reason.INVALID_URL] * 5,
+        ]
+        assert results[2].detail == "same URL as row 0"
+        assert server.asked["/good"] == 1
+        seen = SeenUrls()  # as a resumed run fills it
+        assert [seen.add(url) for url in (good, other, good)] == [None, None, 0]
+        (again,) = fetcher.fetch([other], seen)
+        assert (again.reason, again.detail) == (Reason.DUPLICATE_URL, "same URL as row 1")
+        (anew,) = fetcher.fetch([other])
+        assert anew.reason is None
+
+
+def test_a_host_that_never_answers_is_left_alone():
+    with BadServer() as server, Fetcher(pictures.settings(retries=0), means(host_failures=3, per_host=1)) as fetcher:
+        results = list(fetcher.fetch(server.url(f"/closes_at_once?{n}") for n in range(10)))
+        good = list(fetcher.fetch([server.url("/good")]))
+    assert {got.reason for got in [*results, *good]} == {Reason.REFUSED}
+    assert sum((got.detail or "").startswith("not asked: 3 rows") for got in [*results, *good]) == 8
+
+
+def test_a_host_that_answers_is_not_left_alone():
+    hosts, now, why = Hosts(1, 2, 10.0, clock=lambda: now[0]), [0.0], Rejection(Reason.TIMEOUT, "slow")
+    hosts.failed("a", why)
+    hosts.answered("a")
+    hosts.failed("a", why)
+    assert hosts.resting("a") is None
+    hosts.failed("a", why)
+    assert hosts.resting("a") is not None
+    assert hosts.resting("b") is None
+    now[0] = 11.0
+    assert hosts.resting("a") is None  # one may try again
+    hosts.failed("a", why)
+    assert hosts.resting("a") is not None
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="sockets are counted in Linux's /proc")
+@pytest.mark.parametrize("how", ["close", "exception", "interrupt", "exit"])
+def test_nothing_is_left_behind_however_it_ends(how: str):
+    with BadServer() as server:
+        before = open_sockets()
+        urls = (
+            server.url("/good" if n == 0 else f"/{('silent', 'stops_within_body')[n % 2]}?{n}") for n in range(10**9)
+        )
+        with Fetcher(pictures.settings(total_timeout_s=600.0), means(look_ahead=50, per_host=50)) as fetcher:
+            stream = fetcher.fetch(urls)
+            assert next(stream).reason is None
+            if how == "close":
+                stream.close()
+            elif how != "exit":
+                error = KeyboardInterrupt if how == "interrupt" else ValueError
+                with pytest.raises(error):
+                    stream.throw(error)
+            if how != "exit":  # the fetcher itself goes on
+                assert [got.reason for got in fetcher.fetch([server.url("/good")])] == [None]
+        assert fetchers_threads() == []
+        if how == "exit":
+            with pytest.raises(RuntimeError, match="closed"):
+                list(stream)
+        while server.at_once:  # the server has seen all its clients leave; bounded by pytest's timeout
+            pass
+        assert open_sockets() <= before
+
+
+def test_an_error_of_the_url_source_reaches_the_caller():
+    def urls(server: BadServer) -> Iterator[str]:
+        yield server.url("/silent")
+        raise OSError("the source broke")
+
+    broken = pytest.raises(OSError, match="the source broke")
+    with BadServer() as server, Fetcher(pictures.settings(), means()) as fetcher, broken:
+        list(fetcher.fetch(urls(server)))
+    assert fetchers_threads() == []
+
+
+def test_outside_of_with_nothing_is_fetched():
+    fetcher = Fetcher(pictures.settings(), means())
+    with pytest.raises(RuntimeError, match="inside `with`"):
+        fetcher.fetch(["http://example.org/"])
+
+
+def test_a_fetcher_can_be_entered_again():
+    fetcher = Fetcher(pictures.settings(), means())
+    with BadServer() as server:
+        for _ in range(2):
+            with fetcher:
+                assert [got.reason for got in fetcher.fetch([server.url("/good")])] == [None]
+
+
+def test_one_failing_keep_alive_connection_harms_no_other_row():
+    paths = [path for path in BEHAVIOURS if path.startswith(("/too_short", "/resets", "/two_lengths", "/no_http"))]
+    with BadServer() as server, Fetcher(pictures.settings(retries=0), means(per_host=2)) as fetcher:
+        urls = [server.url(f"{'/good' if n % 2 else paths[n // 2 % len(paths)]}?{n}") for n in range(80)]
+        results = list(fetcher.fetch(urls))
+    assert all(got.reason is None for got in results[1::2])
+    assert all(got.reason is not None for got in results[::2])

@@ -1,0 +1,136 @@
+"""A corpus of header lines and what each means for us; see `opt_out` for the standards."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from laion_coco_assets.fetching.opt_out import opt_out_signal
+
+AGENT = "laion-coco-assets/0.1 (+https://example.org)"
+ROBOTS, TDM, USAGE = "X-Robots-Tag", "TDM-Reservation", "Content-Usage"
+
+OPTED_OUT = [
+    (ROBOTS, "noai"),
+    (ROBOTS, "NOAI"),
+    (ROBOTS, "noimageai"),
+    (ROBOTS, "noml"),
+    (ROBOTS, "noindex"),
+    (ROBOTS, "noimageindex"),
+    (ROBOTS, "none"),
+    (ROBOTS, " noai "),
+    (ROBOTS, '"noai"'),
+    (ROBOTS, "noai, noimageai"),
+    (ROBOTS, "all, noai"),
+    (ROBOTS, "nofollow,noai"),
+    (ROBOTS, "nofollow;noai"),
+    (ROBOTS, "noarchive, , noimageai"),
+    (ROBOTS, "max-image-preview:large, noai"),
+    (ROBOTS, "max-snippet: -1, max-image-preview: none, noai"),
+    (ROBOTS, "unavailable_after: 25 Jun 2030 15:00:00 PST, noai"),
+    (ROBOTS, "unavailable_after: Wednesday, 03-Jul-30 15:00:00 GMT, noai"),
+    (ROBOTS, "unavailable_after: Wed, 03 Jul 2030 15:00:00 GMT, noindex"),
+    (ROBOTS, "unavailable_after: 2030-07-03T15:00:00Z, noai"),
+    (ROBOTS, "noai, unavailable_after: 2030-07-03"),
+    (ROBOTS, "*: noai"),
+    (ROBOTS, "laion-coco-assets: noai"),
+    (ROBOTS, "LAION-COCO-Assets: nofollow, NoIndex"),
+    (ROBOTS, "laion-coco-assets/0.1: noai"),
+    (ROBOTS, "noai, googlebot: noindex"),
+    (ROBOTS, "googlebot: nofollow, laion-coco-assets: noai"),
+    (ROBOTS, "googlebot: nofollow, *: none"),
+    (ROBOTS, "laion-coco-assets: unavailable_after: 2030-07-03, noai"),
+    (TDM, "1"),
+    (TDM, " 1 "),
+    (TDM, "0, 1"),
+    (USAGE, "train-ai=n"),
+    (USAGE, "Train-AI=N"),
+    (USAGE, "train-ai = n"),
+    (USAGE, "search=y, train-ai=n"),
+    (USAGE, "train-ai=n;exceptions=none, search=y"),
+    (USAGE, "train-genai=n, train-ai=y"),
+    (USAGE, "genai=n"),
+    (USAGE, "bots=n"),
+    (USAGE, "tdm=n, search=y"),
+]
+NOT_OPTED_OUT = [
+    (ROBOTS, ""),
+    (ROBOTS, "all"),
+    (ROBOTS, "nofollow"),
+    (ROBOTS, "noarchive, nosnippet, notranslate"),
+    (ROBOTS, "index, follow"),
+    (ROBOTS, "max-image-preview: none"),
+    (ROBOTS, "max-image-preview:none"),
+    (ROBOTS, "unavailable_after: 25 Jun 2030 15:00:00 PST"),
+    (ROBOTS, "googlebot: noindex"),
+    (ROBOTS, "googlebot: noindex, noai"),
+    (ROBOTS, "GPTBot: noai, CCBot: noai"),
+    (ROBOTS, "otherbot/2.1: none"),
+    (ROBOTS, "noaim"),
+    (ROBOTS, "say noai"),
+    (ROBOTS, ":"),
+    (TDM, "0"),
+    (TDM, ""),
+    (TDM, "11"),
+    (TDM, "true"),
+    (USAGE, "train-ai=y"),
+    (USAGE, "search=n"),
+    (USAGE, "train-ai"),
+    (USAGE, "train-ai=no"),
+    (USAGE, "bots=n, train-ai=y"),
+    (USAGE, "train-ai=n, train-ai=y"),
+    (USAGE, "=n"),
+    ("X-Robots", "noai"),
+    ("TDM-Policy", "https://example.org/policy.json"),
+    ("Content-Type", "noai"),
+]
+
+
+def signal(*lines: tuple[str, str], redirect: bool = False) -> str | None:
+    return opt_out_signal(CIMultiDictProxy(CIMultiDict(lines)), AGENT, redirect=redirect)
+
+
+@pytest.mark.parametrize("line", OPTED_OUT)
+def test_opted_out(line: tuple[str, str]):
+    found = signal(line)
+    assert found is not None
+    assert found.startswith(line[0] + ": ")
+    assert signal(("Content-Type", "image/jpeg"), (line[0].upper(), line[1])) is not None
+
+
+@pytest.mark.parametrize("line", NOT_OPTED_OUT)
+def test_not_opted_out(line: tuple[str, str]):
+    assert signal(line) is None
+
+
+@pytest.mark.parametrize("line", OPTED_OUT)
+def test_any_of_repeated_headers_counts(line: tuple[str, str]):
+    for other in NOT_OPTED_OUT:
+        if not line[0] == USAGE == other[0]:  # those are one dictionary, where a later key may overrule; see below
+            assert signal(other, line) is not None
+            assert signal(line, other) is not None
+
+
+def test_repeated_content_usage_is_one_dictionary():
+    assert signal((USAGE, "search=n"), (USAGE, "train-ai=n")) == "Content-Usage: train-ai=n"
+    assert signal((USAGE, "train-ai=n"), (USAGE, "train-ai=y")) is None  # RFC 9651: the last of equal keys holds
+
+
+def test_detail_names_the_signal_and_its_scope():
+    assert signal((ROBOTS, "nofollow, NoAI")) == "X-Robots-Tag: noai"
+    assert signal((ROBOTS, "*: noindex")) == "X-Robots-Tag: *: noindex"
+    assert signal((TDM, "1")) == "TDM-Reservation: 1"
+
+
+@pytest.mark.parametrize("line", [*OPTED_OUT, *NOT_OPTED_OUT])
+def test_a_redirects_indexing_directives_speak_of_the_link(line: tuple[str, str]):
+    found = signal(line, redirect=True)
+    assert found is None or not any(word in found for word in ("noindex", "noimageindex", "none"))
+    if "noai" in (signal(line) or "") or line[0] != ROBOTS:
+        assert found == signal(line)
+
+
+@given(st.lists(st.tuples(st.sampled_from((ROBOTS, TDM, USAGE)), st.text()), max_size=5))
+def test_any_header_has_a_verdict(lines: list[tuple[str, str]]):
+    found = signal(*lines)
+    assert found is None or found.partition(": ")[0] in (ROBOTS, TDM, USAGE)

@@ -1,0 +1,111 @@
+"""Workers may hang, crash or run out of memory: one picture is lost at most, and the next one is judged as ever."""
+
+import asyncio
+import hashlib
+import os
+import signal
+import sys
+
+import pytest
+
+from laion_coco_assets.fetching.decode import ImageInfo
+from laion_coco_assets.fetching.reasons import Reason, Rejection
+from laion_coco_assets.fetching.workers import DecodeWorkers, Judged
+from laion_coco_assets_tests.fetching import pictures
+
+GOOD = Judged(ImageInfo("JPEG", 64, 48), hashlib.sha256(pictures.JPEG).hexdigest())
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+def workers(count: int = 1, deadline_s: int = 60) -> DecodeWorkers:
+    return DecodeWorkers(pictures.settings(), count=count, max_bytes=1_000_000, deadline_s=deadline_s)
+
+
+def pid(pool: DecodeWorkers) -> int:
+    (worker,) = pool._idle
+    return worker._process.pid
+
+
+def test_verdicts_are_inspects_own():
+    async def scenario() -> None:
+        pool = workers(count=2)
+        try:
+            verdicts = await asyncio.gather(*(pool.judge(data) for data in [pictures.JPEG, b"", pictures.BOMB] * 10))
+        finally:
+            await pool.close()
+        assert verdicts[::3] == [GOOD] * 10
+        assert {verdict.reason for verdict in verdicts[1::3]} == {Reason.NOT_AN_IMAGE}
+        assert {verdict.reason for verdict in verdicts[2::3]} == {Reason.BOMB}
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_was_killed_is_replaced_and_its_picture_judged_all_the_same():
+    async def scenario() -> None:
+        pool = workers()
+        try:
+            assert await pool.judge(pictures.JPEG) == GOOD
+            first = pid(pool)
+            os.kill(first, signal.SIGKILL)
+            assert await pool.judge(pictures.JPEG) == GOOD
+            assert pid(pool) != first
+        finally:
+            await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_hangs_is_ended_at_the_deadline():
+    async def scenario() -> None:
+        pool = workers(deadline_s=1)
+        try:
+            await pool.judge(pictures.JPEG)
+            hanging = pid(pool)
+            os.kill(hanging, signal.SIGSTOP)
+            verdict = await pool.judge(pictures.JPEG)
+            assert verdict == Rejection(Reason.DECODE_ERROR, "the decoder took over 1 s")
+            with pytest.raises(ProcessLookupError):
+                os.kill(hanging, 0)
+        finally:
+            await pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_memory_is_bounded():
+    async def scenario() -> None:
+        pool = workers()
+        try:
+            await pool.judge(pictures.JPEG)
+            limit = next(
+                int(line.split()[3])
+                for line in open(f"/proc/{pid(pool)}/limits")  # noqa: ASYNC230, PTH123, SIM115
+                if line.startswith("Max address space")
+            )
+        finally:
+            await pool.close()
+        assert limit <= 2 << 30
+
+    if not os.path.exists("/proc/self/limits"):  # noqa: PTH110
+        pytest.skip("limits are read from Linux's /proc")
+    asyncio.run(scenario())
+
+
+def test_cancelling_ends_the_worker_that_was_asked():
+    async def scenario() -> None:
+        pool = workers()
+        await pool.judge(pictures.JPEG)
+        hanging = pid(pool)
+        os.kill(hanging, signal.SIGSTOP)
+        asked = asyncio.create_task(pool.judge(pictures.JPEG))
+        while pool._idle:  # noqa: ASYNC110 - until it was taken: turns of the loop, no waiting
+            await asyncio.sleep(0)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        with pytest.raises(ProcessLookupError):
+            os.kill(hanging, 0)
+        await pool.close()
+
+    asyncio.run(scenario())
