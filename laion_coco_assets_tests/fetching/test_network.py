@@ -200,7 +200,7 @@ def test_tls_with_a_trusted_certificate(authority: trustme.CA, ca_file: Path):
 
 
 def test_tls_that_is_not_to_be_trusted(authority: trustme.CA, ca_file: Path):
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+    from datetime import UTC, datetime, timedelta
 
     yesterday = datetime.now(UTC) - timedelta(days=1)
     certificates = {

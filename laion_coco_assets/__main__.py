@@ -1,0 +1,6 @@
+"""`python -m laion_coco_assets` is `laion-coco`."""
+
+from laion_coco_assets.cli import main
+
+if __name__ == "__main__":
+    main()

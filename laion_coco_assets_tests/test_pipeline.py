@@ -1,0 +1,216 @@
+"""The demo's shards, end to end: nothing vanishes, runs resume, settings make exactly their stages stale."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.definitions import build_defs
+from laion_coco_assets.demo.resources import demo_resources
+from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
+from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.conftest import SAMPLES, DemoRun, demo_settings, run_demo_shards
+
+SMALL = 20
+
+
+def contents(store: ShardStore, stages: Any = tuple(SCHEMAS)) -> dict[tuple[str, str], str]:
+    """What is in every stage file."""
+    return {(stage, shard): store.need(stage, shard).content for stage in stages for shard in store.shards(stage)}
+
+
+def test_every_source_row_ends_where_the_truth_says(demo: DemoRun) -> None:
+    truth = pq.read_table(demo.folder / "truth" / "truth.parquet").to_pylist()
+    ledger = [row for shard in demo.shards for row in stage_rows(demo.store, LEDGER, shard)]
+    assert len(ledger) == len(truth) == SAMPLES
+    assert [(row["URL"], row["reason"]) for row in ledger] == [(row["URL"], row["expected_reason"]) for row in truth]
+
+
+def test_a_second_run_skips_what_is_complete(demo: DemoRun) -> None:
+    before = {path: path.stat().st_mtime_ns for path in demo.folder.glob("*/*.parquet")}
+    again = run_demo_shards(demo.settings)
+    assert all(metadata["skipped"] for each in again.outcomes for metadata in each.metadata.values())
+    assert {path: path.stat().st_mtime_ns for path in demo.folder.glob("*/*.parquet")} == before
+
+
+def test_every_stage_file_names_the_models_that_made_it(demo: DemoRun) -> None:
+    for stage, role in (
+        (Stage.BLIP_CANDIDATES, "caption"),
+        (Stage.CLIP_L_TOP5, "rank"),
+        (Stage.RN50X64_FINAL, "final"),
+    ):
+        metadata = demo.store.need(stage, demo.shards[0]).metadata
+        assert metadata["models"][role]["revision"].startswith("local:")
+        assert metadata["settings"]["model"]["name"].startswith("laion-coco-demo/")
+        assert metadata["device"].endswith("float32")
+
+
+def test_captions_do_not_depend_on_batch_size_or_shard_or_order(demo: DemoRun, tmp_path: Path) -> None:
+    settings = demo_settings(tmp_path, batch_size=3)
+    source = tmp_path / "source"
+    tables = [pq.read_table(source / f"{shard}.parquet") for shard in demo.shards]
+    for file in source.glob("*.parquet"):
+        file.unlink()
+    rows = [row for table in tables for row in table.to_pylist()]
+    reordered = type(tables[0]).from_pylist(rows[::-1], schema=tables[0].schema)
+    pq.write_table(reordered.slice(0, 45), source / "other.parquet")
+    other = run_demo_shards(settings)
+    before = {
+        row["sample_id"]: row for shard in demo.shards for row in stage_rows(demo.store, Stage.BLIP_CANDIDATES, shard)
+    }
+    drawn = list(stage_rows(other.store, Stage.BLIP_CANDIDATES, "other"))
+    assert len(drawn) > 20
+    for row in drawn:
+        known = before[row["sample_id"]]
+        assert (row["captions"], row["multiplicities"]) == (known["captions"], known["multiplicities"])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
+    """A small corpus, run once without interruption."""
+    return run_demo_shards(demo_settings(tmp_path_factory.mktemp("small"), SMALL), SMALL)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_goes_on_to_the_same_files(small: DemoRun, tmp_path: Path, how: signal.Signals) -> None:
+    demo_settings(tmp_path, SMALL)
+    command = [sys.executable, "-m", "laion_coco_assets", "demo", "--data-dir", str(tmp_path), "--samples", str(SMALL)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:  # ends when the process does
+            said.append(line)
+            if "demo-00000: clip_l_top5" in line:
+                process.send_signal(how)
+    assert process.returncode == (-how if how == signal.SIGKILL else 130), "".join(said)
+    assert "Traceback" not in "".join(said)
+    assert not (tmp_path / "published" / "demo-00001.parquet").exists()
+    subprocess.run(command, check=True, capture_output=True)
+    assert contents(ShardStore(tmp_path)) == contents(small.store)
+
+
+def materialize(
+    run: DemoRun, instance: dg.DagsterInstance, shards: list[str], profile: str = "demo", **arguments: Any
+) -> dg.ExecuteInProcessResult:
+    """One run over a range of shards, as a backfill makes them."""
+    settings = run.settings.model_copy(update={"profile": profile})
+    overrides = {"progress": NoProgress(), **demo_resources(run.settings, SMALL)}
+    defs = build_defs(settings, overrides)
+    instance.add_dynamic_partitions(SHARDS.name or "", shards)
+    return dg.materialize(
+        [*(defs.assets or []), *(defs.asset_checks or [])],  # type: ignore[list-item]
+        instance=instance,
+        resources=dict(defs.resources or {}),
+        tags={
+            "dagster/asset_partition_range_start": shards[0],
+            "dagster/asset_partition_range_end": shards[-1],
+        },
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        **arguments,
+    )
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def copy(small: DemoRun, tmp_path: Path) -> DemoRun:
+    """The small corpus' data folder, to be changed."""
+    shutil.copytree(small.folder, tmp_path / "data")
+    return DemoRun(demo_settings(tmp_path / "data", SMALL), small.shards, [])
+
+
+def test_a_run_over_several_shards_materialises_and_checks_each(copy: DemoRun, instance: dg.DagsterInstance) -> None:
+    result = materialize(copy, instance, copy.shards)
+    assert result.success
+    for stage in Stage:
+        assert instance.get_materialized_partitions(dg.AssetKey(stage.value)) == set(copy.shards)
+    event = instance.get_latest_materialization_event(dg.AssetKey(Stage.PUBLISHED.value))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["source_rows"].value == SMALL / 2
+    evaluations = _evaluations(instance, "published_nothing_vanishes")
+    assert {(each.partition, each.passed) for each in evaluations} == {
+        (None, True),
+        *((shard, True) for shard in copy.shards),
+    }
+
+
+def test_one_bad_shard_fails_alone_and_is_named(copy: DemoRun, instance: dg.DagsterInstance) -> None:
+    (Path(copy.settings.source_or_default) / "demo-00000x.parquet").write_bytes(b"no parquet")
+    shards = ["demo-00000", "demo-00000x", "demo-00001"]
+    result = materialize(copy, instance, shards, selection=[Stage.FETCHED_IMAGES.value])
+    assert not result.success
+    assert instance.get_materialized_partitions(dg.AssetKey("fetched_images")) == {"demo-00000", "demo-00001"}
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    said = failure.step_failure_data.user_failure_data
+    assert said is not None
+    assert said.description is not None
+    assert "1 of 3 shards failed\ndemo-00000x: " in said.description
+    assert "not a parquet file" in said.description
+
+
+def test_a_violation_is_seen_at_its_shard(copy: DemoRun, instance: dg.DagsterInstance) -> None:
+    assert materialize(copy, instance, copy.shards).success
+    ledger = Path(copy.store.path(LEDGER, "demo-00001").path)
+    with pq.ParquetFile(ledger) as file:
+        table, said = (
+            file.read(),
+            {key: value for key, value in file.metadata.metadata.items() if key != b"ARROW:schema"},
+        )
+    with pq.ParquetWriter(ledger, table.schema) as writer:
+        writer.write_table(table.slice(1))
+        writer.add_key_value_metadata(said)
+    defs = build_defs(copy.settings, {"progress": NoProgress(), **demo_resources(copy.settings, SMALL)})
+    check = dg.AssetCheckKey(dg.AssetKey("published"), "published_nothing_vanishes")
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=set(), asset_check_selection={check})
+    for shard in copy.shards:
+        job.execute_in_process(partition_key=shard, instance=instance)
+    latest = {each.partition: each for each in _evaluations(instance, check.name) if each.partition}
+    assert {shard: each.passed for shard, each in latest.items()} == {"demo-00000": True, "demo-00001": False}
+    assert latest["demo-00001"].metadata["offenders"].value > 0
+
+
+def test_a_changed_setting_makes_exactly_its_stages_run_again(copy: DemoRun, tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('base = "demo"\n[rank]\nkeep = 3\n')
+    before = contents(copy.store)
+    changed = DemoRun(copy.settings.model_copy(update={"profile": str(profile)}), copy.shards, [])
+    again = run_demo_shards(changed.settings, SMALL)
+    skipped = {stage for stage, metadata in again.outcomes[0].metadata.items() if metadata["skipped"]}
+    assert skipped == {Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES}
+    after = contents(copy.store)
+    same = {key for key in before if before[key] == after[key]}
+    assert {stage for stage, _ in same} == {Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES, LEDGER}
+
+
+def test_a_stage_refuses_files_of_other_settings(copy: DemoRun, instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('base = "demo"\n[caption]\nseed = 1\n')
+    result = materialize(copy, instance, copy.shards, str(profile), selection=[Stage.CLIP_L_TOP5.value])
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data is not None
+    said = failure.step_failure_data.user_failure_data.description or ""
+    assert "was made with other settings than this profile's: materialise blip_candidates of shard demo-00000" in said
+
+
+def _evaluations(instance: dg.DagsterInstance, name: str) -> list[Any]:
+    key = dg.AssetCheckKey(dg.AssetKey(Stage.PUBLISHED.value), name)
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+    found = [record.event.dagster_event.event_specific_data for record in records[::-1] if record.event]
+    return [each for each in found if each is not None]
