@@ -81,7 +81,7 @@ def run(
     from laion_coco_assets.shards.source import list_sources
     from laion_coco_assets.terminal import run_and_report
 
-    settings = Settings(
+    settings = Settings.from_flags(
         profile=profile,
         data_dir=data_dir,
         source=source,

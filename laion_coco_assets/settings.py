@@ -4,10 +4,10 @@ What decides the outputs stands in a profile, see `laion_coco_assets.shards.prof
 """
 
 import os
-from collections.abc import Mapping
-from typing import Final, Self
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from laion_coco_assets.errors import UserError
 
@@ -37,6 +37,14 @@ class Settings(BaseModel):
         """Where source shards are looked for."""
         return self.source or f"{self.data_dir.rstrip('/')}/source"
 
+    @field_validator("allow_networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        from laion_coco_assets.fetching.addresses import parse_networks
+
+        parse_networks(networks)
+        return networks
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Settings from LAION_COCO_* variables; the rest are defaults.
@@ -44,20 +52,29 @@ class Settings(BaseModel):
         Raises:
             UserError: a variable with an impossible value, or one that names no setting.
         """
-        given: dict[str, str | tuple[str, ...]] = {}
+        given: dict[str, Any] = {}
         for variable, value in environ.items():
             if variable.startswith(PREFIX) and value:
                 name = variable.removeprefix(PREFIX).lower()
                 given[name] = tuple(filter(None, value.split(","))) if name == "allow_networks" else value
+        return cls._checked(given, lambda name: PREFIX + name.upper())
+
+    @classmethod
+    def from_flags(cls, **given: Any) -> Self:
+        """Settings from the command line's flags; raises UserError that names the flag."""
+        return cls._checked(given, lambda name: "--" + name.removesuffix("s").replace("_", "-"))
+
+    @classmethod
+    def _checked(cls, given: Mapping[str, Any], said_as: Callable[[str], str]) -> Self:
         try:
             return cls.model_validate(given)
         except ValidationError as error:
             lines = []
             for each in error.errors():
-                name = PREFIX + str(each["loc"][0]).upper()
+                name = said_as(str(each["loc"][0]))
                 if each["type"] == "extra_forbidden":
-                    known = ", ".join(PREFIX + field.upper() for field in cls.model_fields)
+                    known = ", ".join(said_as(field) for field in cls.model_fields)
                     lines.append(f"{name}: names no setting; the settings are {known}")
                 else:
-                    lines.append(f"{name}: {each['msg']}, not {each['input']!r}")
+                    lines.append(f"{name}: {each['msg'].removeprefix('Value error, ')}, not {each['input']!r}")
             raise UserError("\n".join(lines)) from None

@@ -1,0 +1,232 @@
+"""The terminal's promises: help that teaches, one clear error for a mistake, exit codes that mean something."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from PIL import Image
+
+from laion_coco_assets import cli
+from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.schemas import LEDGER, Stage
+from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.conftest import DemoRun
+
+
+def laion_coco(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the command as its entry point does; returns the exit code."""
+    monkeypatch.setattr("sys.argv", ["laion-coco", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    code = ended.value.code
+    return code if isinstance(code, int) else 0
+
+
+def _commands(group: typer.Typer, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for command in group.registered_commands:
+        yield (*prefix, command.name or (command.callback.__name__ if command.callback else ""))
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield from _commands(inner.typer_instance, (*prefix, inner.name or ""))
+
+
+COMMANDS = sorted(_commands(cli.app))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_stands_in_the_readme(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert laion_coco(*command, "--help", monkeypatch=monkeypatch) == 0
+    assert "Usage: laion-coco" in capsys.readouterr().out
+    readme = (Path(cli.__file__).parents[1] / "README.md").read_text()
+    assert f"laion-coco {' '.join(command[:1])}" in readme
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the loopback server that serves it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def source(served: tuple[Path, str], tmp_path: Path) -> Path:
+    """Two shards of URLs, one row of each an image, one not there."""
+    folder, url = served
+    Image.linear_gradient("L").resize((200, 150)).convert("RGB").save(folder / "grey.png")
+    (tmp_path / "source").mkdir()
+    for name in ("a", "b"):
+        table = pa.table({"url": [f"{url}/grey.png", f"{url}/none.png"], "caption": ["x", "y"], "text": ["grey", None]})
+        pq.write_table(table, tmp_path / "source" / f"{name}.parquet")
+    return tmp_path / "source"
+
+
+def test_run_on_strangers_urls(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = str(tmp_path / "out")
+    arguments = ["run", "--source", str(source), "--data-dir", out, "--profile", "demo"]
+    assert laion_coco(*arguments, "--allow-network", "127.0.0.0/8", "--shards", "a", monkeypatch=monkeypatch) == 0
+    store = ShardStore(out)
+    assert store.shards(Stage.PUBLISHED) == ["a"]
+    (row,) = stage_rows(store, Stage.PUBLISHED, "a")
+    assert row["TEXT"] == "grey"
+    assert [each["reason"] for each in stage_rows(store, LEDGER, "a")] == [None, "http_4xx"]
+    assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
+
+
+def test_loopback_is_refused_unless_named(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = str(tmp_path / "out")
+    arguments = ["run", "--source", str(source / "a.parquet"), "--data-dir", out, "--profile", "demo"]
+    assert laion_coco(*arguments, monkeypatch=monkeypatch) == 0
+    assert {row["reason"] for row in stage_rows(ShardStore(out), LEDGER, "a")} == {"blocked_address"}
+
+
+def test_a_bad_shard_among_good_ones_fails_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "aa.parquet").write_bytes(b"no parquet")
+    out = str(tmp_path / "out")
+    arguments = ["run", "--source", str(source), "--data-dir", out, "--profile", "demo"]
+    assert laion_coco(*arguments, "--allow-network", "127.0.0.0/8", monkeypatch=monkeypatch) == 1
+    assert ShardStore(out).shards(Stage.PUBLISHED) == ["a", "b"]
+    said = capsys.readouterr().err
+    assert "aa.parquet: not a parquet file" in " ".join(said.split())
+    assert "1 of 3 shards failed: aa" in said
+
+
+def _missing_text(folder: Path) -> None:
+    pq.write_table(pa.table({"URL": ["http://a/"]}), folder / "bad.parquet")
+
+
+def _empty(folder: Path) -> None:
+    (folder / "bad.parquet").touch()
+
+
+def _not_parquet(folder: Path) -> None:
+    (folder / "bad.parquet").write_text("URL,TEXT\n")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(_missing_text, "no column TEXT"), (_empty, "not a parquet file"), (_not_parquet, "not a parquet file")],
+)
+def test_a_bad_source_is_one_clear_error(
+    make: object, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(make)
+    make(tmp_path)
+    arguments = ["run", "--source", str(tmp_path / "bad.parquet"), "--data-dir", str(tmp_path / "out")]
+    assert laion_coco(*arguments, "--profile", "demo", monkeypatch=monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert error.count("error:") == 1
+    assert "bad.parquet" in error
+    assert said in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--profile", "no-such"], "neither a file nor one of the shipped profiles"),
+        (["--profile", "demo", "--shards", "zz"], "--shards: zz not in"),
+        (["--profile", "demo", "--device", "abacus"], "LAION_COCO_DEVICE"),
+        (["--profile", "demo", "--dtype", "float1"], "LAION_COCO_DTYPE"),
+        (["--profile", "demo", "--allow-network", "all"], "all"),
+        (["--profile", "laion-coco"], "hf download Salesforce/blip-image-captioning-large"),
+    ],
+)
+def test_a_mistake_in_the_call_is_one_clear_error(
+    arguments: list[str], said: str, source: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-cache"))
+    assert laion_coco("run", "--source", str(source), "--data-dir", str(out), *arguments, monkeypatch=monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not (out / "fetched_images").exists()
+
+
+def test_check_fails_on_a_violation_and_names_the_sample(
+    demo: DemoRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(demo.folder, tmp_path / "data")
+    store = ShardStore(tmp_path / "data")
+    path = Path(store.path(Stage.PUBLISHED, "demo-00000").path)
+    with pq.ParquetFile(path) as file:
+        rows, schema, said = file.read().to_pylist(), file.schema_arrow, dict(file.metadata.metadata)
+    said.pop(b"ARROW:schema")
+    rows[0]["top_caption"] = "another"
+    with pq.ParquetWriter(path, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        writer.add_key_value_metadata(said)
+    monkeypatch.setattr("laion_coco_assets.cli.out.width", 200)
+    assert laion_coco("check", "--data-dir", str(tmp_path / "data"), monkeypatch=monkeypatch) == 1
+    printed = capsys.readouterr().out
+    assert "published_captions" in printed
+    assert rows[0]["sample_id"] in printed
+
+
+def test_check_needs_a_folder_with_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert laion_coco("check", "--data-dir", str(tmp_path), monkeypatch=monkeypatch) == 2
+    assert "no stage files there" in capsys.readouterr().err
+
+
+def test_the_demos_report_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "demo"
+    assert laion_coco("demo", "--data-dir", str(folder), "--samples", "20", monkeypatch=monkeypatch) == 0
+    report = json.loads((folder / "demo_report.json").read_text())
+    assert set(report) == {"rows", "published", "rejected", "accuracy"}
+    assert set(report["accuracy"]) == {"random_candidate", "clip_l_top1", "final", "alt_text"}
+    assert report["rows"] == 20 == report["published"] + sum(report["rejected"].values())
+    page = (folder / "gallery.html").read_text()
+    assert page.count("<article>") == report["published"]
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert laion_coco("demo", "--data-dir", str(folder), "--samples", "40", monkeypatch=monkeypatch) == 2
+
+
+def test_shards_are_added_and_listed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LAION_COCO_DATA_DIR", str(tmp_path / "data"))
+    assert laion_coco("shards", "add", "--source", str(source), monkeypatch=monkeypatch) == 0
+    assert laion_coco("shards", "add", "--source", str(source), monkeypatch=monkeypatch) == 0
+    assert laion_coco("shards", "list", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "2 shards added, 0 were registered already",
+        "0 shards added, 2 were registered already",
+        "a",
+        "b",
+    ]
+
+
+def test_shards_without_an_instance_is_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert laion_coco("shards", "list", monkeypatch=monkeypatch) == 2
+    assert "DAGSTER_HOME is not set" in capsys.readouterr().err
