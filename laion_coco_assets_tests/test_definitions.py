@@ -8,7 +8,8 @@ import pytest
 
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.profile import shipped_profiles
+from laion_coco_assets.shards.fingerprint import fingerprints
+from laion_coco_assets.shards.profile import load_profile, shipped_profiles
 from laion_coco_assets.shards.schemas import Stage
 
 HEAVY = ("torch", "torchvision", "transformers", "open_clip", "ray", "datasets", "aiohttp", "duckdb")
@@ -36,5 +37,7 @@ def test_five_stages_share_one_partitions_definition(profile: str) -> None:
     assert {node.partitions_def for node in nodes} == {dg.DynamicPartitionsDefinition(name="shards")}
     assert {node.group_name for node in nodes} == {"laion_coco"}
     assert all(node.description and node.kinds and node.owners and node.code_version for node in nodes)
+    codes = {node.key.to_user_string(): node.code_version for node in nodes}
+    assert codes == {stage.value: code for stage, code in fingerprints(load_profile(profile)).items()}
     policies = {node.backfill_policy for node in nodes}
     assert policies == {dg.BackfillPolicy.multi_run(20)}

@@ -14,10 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.checks.results import Status
+from laion_coco_assets.checks.rules import all_rules
+from laion_coco_assets.checks.run import check_shard
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.demo.resources import demo_resources
 from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.runner import run_shards
+from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.conftest import SAMPLES, DemoRun, demo_settings, run_demo_shards
@@ -214,3 +220,14 @@ def _evaluations(instance: dg.DagsterInstance, name: str) -> list[Any]:
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
     found = [record.event.dagster_event.event_specific_data for record in records[::-1] if record.event]
     return [each for each in found if each is not None]
+
+
+def test_data_may_lie_on_any_file_system(small: DemoRun) -> None:
+    local = small.settings.model_copy(update={"source": small.settings.source_or_default})
+    settings = local.model_copy(update={"data_dir": f"memory://elsewhere-{os.getpid()}"})
+    (outcome,) = run_shards(settings, ["demo-00000"], NoProgress(), demo_resources(local, SMALL))
+    assert outcome.ok, outcome
+    store = ShardStore(settings.data_dir)
+    assert contents(store) == {key: value for key, value in contents(small.store).items() if key[1] == "demo-00000"}
+    results = check_shard(store, "demo-00000", all_rules(), fingerprints(load_profile("demo")))
+    assert {each.status for each in results} == {Status.PASSED}

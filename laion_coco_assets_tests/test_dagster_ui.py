@@ -1,0 +1,72 @@
+"""`dg dev` from the checkout: shards appear, a shard and a backfill are materialised over the UI's API, checks show."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.dagster_server import DagsterServer, dagster_server, wait_for
+
+SHARDS = ["demo-00000", "demo-00001"]
+STAGES = [stage.value for stage in Stage]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def server(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterServer]:
+    settings = {"LAION_COCO_DATA_DIR": str(data_dir), "LAION_COCO_PROFILE": "demo"}
+    home = tmp_path_factory.mktemp("dagster") / "home"
+    with dagster_server(home, settings) as server:
+        yield server
+
+
+def partitions(server: DagsterServer, asset: str) -> dict[str, list[str]]:
+    """Registered and materialised shards of an asset."""
+    node = server.query(
+        """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+            partitionKeys
+            assetPartitionStatuses { ... on DefaultPartitionStatuses { materializedPartitions } } } } }""",
+        key={"path": [asset]},
+    )["assetNodeOrError"]
+    return {
+        "registered": node["partitionKeys"],
+        "materialized": node["assetPartitionStatuses"]["materializedPartitions"],
+    }
+
+
+def test_the_sensor_registers_the_shards(server: DagsterServer) -> None:
+    registered = wait_for("shards", lambda: partitions(server, "published")["registered"] or None)
+    assert registered == SHARDS
+    assert server.laion_coco("shards", "list").split() == SHARDS
+
+
+def test_a_shard_is_materialised_and_its_checks_show(server: DagsterServer, data_dir: Path) -> None:
+    wait_for("shards", lambda: partitions(server, "published")["registered"] or None)
+    assert server.wait_for_run(server.launch(SHARDS[0], STAGES)) == "SUCCESS"
+    assert partitions(server, "published") == {"registered": SHARDS, "materialized": SHARDS[:1]}
+    assert ShardStore(data_dir).shards(Stage.PUBLISHED) == SHARDS[:1]
+    checks = server.query(
+        """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { assetChecksOrError {
+            ... on AssetChecks { checks { name blocking executionForLatestMaterialization { status } } } } } } }""",
+        key={"path": ["published"]},
+    )["assetNodeOrError"]["assetChecksOrError"]["checks"]
+    statuses = {check["name"]: check["executionForLatestMaterialization"] for check in checks}
+    assert "published_nothing_vanishes" in statuses
+    assert {name: (found or {}).get("status") for name, found in statuses.items()} == dict.fromkeys(
+        statuses, "SUCCEEDED"
+    )
+
+
+def test_a_backfill_over_all_shards(server: DagsterServer) -> None:
+    wait_for("shards", lambda: partitions(server, "published")["registered"] or None)
+    backfill = server.backfill(SHARDS, STAGES)
+    assert server.wait_for_backfill(backfill) == "COMPLETED_SUCCESS"
+    assert partitions(server, "published")["materialized"] == SHARDS
