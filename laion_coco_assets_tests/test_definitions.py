@@ -18,9 +18,9 @@ HEAVY = ("torch", "torchvision", "transformers", "open_clip", "ray", "datasets",
 def test_loading_imports_nothing_heavy() -> None:
     code = f"""
 import sys
-from laion_coco_assets.definitions import defs
 import dagster as dg
-dg.Definitions.validate_loadable(defs().load() if hasattr(defs(), "load") else defs())
+from laion_coco_assets.definitions import defs
+dg.Definitions.validate_loadable(defs())
 print([name for name in {HEAVY} if name in sys.modules])
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

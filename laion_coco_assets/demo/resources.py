@@ -1,21 +1,23 @@
 """The demo's own source and fetcher: the corpus is written where it is missing, its server runs while images are fetched."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from laion_coco_assets.demo.corpus import HOST, build_corpus, write_sources, write_truth
-from laion_coco_assets.demo.server import CorpusServer
-from laion_coco_assets.fetching.fetcher import Fetcher
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.store import SourceResource
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.profile import FetchSettings
 from laion_coco_assets.shards.source import SourceShard
+
+if TYPE_CHECKING:
+    from laion_coco_assets.fetching.fetcher import Fetcher
 
 #: Rows and shards of the corpus where nobody says otherwise.
 SAMPLES = 200
@@ -35,6 +37,8 @@ class DemoSourceResource(SourceResource):
 
 def write_demo_source(folder: Path, samples: int) -> None:
     """The corpus as source shards in `folder`, its truth beside it in `truth`; nothing if shards are there already."""
+    from laion_coco_assets.demo.corpus import build_corpus, write_sources, write_truth
+
     if not any(folder.glob("*.parquet")):
         corpus = build_corpus(samples, SHARDS)
         write_truth(folder.parent / "truth", corpus)
@@ -49,6 +53,10 @@ class DemoFetcherResource(FetcherResource):
     @contextmanager
     def open(self, settings: FetchSettings) -> Iterator[Fetcher]:
         """A fetcher, with the server behind it."""
+        from laion_coco_assets.demo.corpus import HOST, build_corpus
+        from laion_coco_assets.demo.server import CorpusServer
+        from laion_coco_assets.fetching.fetcher import Fetcher
+
         truth = (Path(self.source).parent / "truth").glob("*.parquet")
         corpus = build_corpus(sum(pq.read_metadata(file).num_rows for file in truth), SHARDS)
         with CorpusServer(corpus) as server:
