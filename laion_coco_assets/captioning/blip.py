@@ -20,7 +20,7 @@ from laion_coco_assets.shards.fingerprint import content_digest
 from laion_coco_assets.shards.profile import BlipSource
 
 _SETTING: Final = "caption.model.path"
-#: For telling how large a download is before there is a configuration to count from.
+#: In the hub's files, which hold the output table beside the embedding it is tied to. Tells how large a download is.
 _PARAMETERS: Final = {
     "Salesforce/blip-image-captioning-large": 469_732_924,
     "Salesforce/blip-image-captioning-base": 247_414_076,

@@ -91,7 +91,7 @@ class HubModel:
         folder = None
         for name in files:
             try:
-                folder = Path(huggingface_hub.hf_hub_download(self.repo, name, revision=commit)).parent
+                folder = Path(huggingface_hub.HfApi().hf_hub_download(self.repo, name, revision=commit)).parent
             except Exception as error:  # as above
                 raise self._unavailable(f"{name} can not be downloaded: {_first_line(error)}") from error
         assert folder is not None, "choose() named files"  # noqa: S101

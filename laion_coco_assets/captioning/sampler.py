@@ -38,7 +38,7 @@ class Captioner:
     A sample's result is a function of its image, the settings, its sample_id and the model. Which other images are
     with it, in which order and how many at once changes no more than the last bit or two of a logit (matrix products
     round differently for different numbers of rows); a draw is another only if its uniform, or the edge of the nucleus,
-    falls within that: about one draw in a million in float32, and correspondingly more in half precision.
+    falls within that: by estimate one draw in a million in float32, and correspondingly more in half precision.
 
     Example:
         >>> captioner = Captioner(load_blip(profile.caption.model, device, dtype), profile.caption)

@@ -1,6 +1,7 @@
 """Weights from files into modules: never any code from them, and never a parameter left as it was initialised."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,11 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelUnavailableError: damaged, or not a file of weights.
     """
+    if _is_torchscript(file):
+        raise ModelUnavailableError(
+            f"{file}: a TorchScript archive, as OpenAI's own server gives them, which carries code beside the weights; "
+            "take the same weights as .safetensors from the hub instead"
+        )
     try:
         content = (
             load_file(file)
@@ -40,11 +46,6 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
             else torch.load(file, map_location="cpu", weights_only=True)
         )
     except READ_ERRORS as error:
-        if "TorchScript" in str(error):
-            raise ModelUnavailableError(
-                f"{file}: a TorchScript archive, as OpenAI's own server gives them, which carries code beside the "
-                "weights; take the same weights as .safetensors from the hub instead"
-            ) from error
         raise ModelUnavailableError(f"{file}: not weights, or damaged ({_brief(error)}); fetch it again") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -80,6 +81,14 @@ def load_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor], file
             f"{file}: these are not the weights of {architecture}: of {len(own)} tensors, {'; '.join(problems)}"
         )
     module.load_state_dict(weights)
+
+
+def _is_torchscript(file: Path) -> bool:
+    """Told from a state dict by what it holds, before anything of it is unpickled."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _brief(error: BaseException) -> str:

@@ -56,6 +56,7 @@ def shares(logits: torch.Tensor, seen: torch.Tensor | None = None, **changes: ob
     length=st.integers(0, 9),
 )
 def test_filter_equals_the_plain_reference(
+    *,
     seed: int,
     vocab: int,
     spread: float,

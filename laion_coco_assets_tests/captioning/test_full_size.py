@@ -44,7 +44,7 @@ def save_blip_large(folder: Path) -> Path:
         },
     )
     model = BlipForConditionalGeneration(config)
-    assert sum(each.numel() for each in model.parameters()) == 469_732_924
+    assert sum(each.numel() for each in model.parameters()) == 446_290_492  # the tied output table counted once
     model.save_pretrained(folder)
     # As in the hub's repository: BERT's vocabulary, in which [SEP] is 102 and the prompt's words have their places.
     words = [f"[unused{index}]" for index in range(30_522)]

@@ -1,12 +1,16 @@
 """Models load from published formats without a network, say what they are, and are never partly random."""
 
+import hashlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import open_clip
@@ -16,6 +20,8 @@ from open_clip.transformer import QuickGELU
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from laion_coco_assets.captioning import hub as hub_module
+from laion_coco_assets.captioning.clip import _preprocessing, _trained_with_quick_gelu
 from laion_coco_assets.captioning.loading import load_blip, load_clip
 from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.errors import ModelUnavailableError
@@ -246,8 +252,6 @@ class TestClip:
 
     @pytest.mark.parametrize("name", ["ViT-L-14", "RN50x64", "ViT-L-14-336"])
     def test_openais_towers_in_the_profiles_use_quick_gelu(self, name: str) -> None:
-        from laion_coco_assets.captioning.clip import _preprocessing, _trained_with_quick_gelu
-
         source = ClipSource(name=name, pretrained="openai")
         assert _trained_with_quick_gelu(source)
         assert _preprocessing(source)["mean"] == (0.48145466, 0.4578275, 0.40821073)
@@ -290,7 +294,9 @@ class TestClip:
 
     def test_torchscript_archive_says_what_to_take_instead(self, tmp_path: Path, named: Named) -> None:
         torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "ViT.pt")
-        with pytest.raises(ModelUnavailableError, match="a TorchScript archive.*take the same weights as .safetensors"):
+        with pytest.raises(
+            ModelUnavailableError, match=r"a TorchScript archive.*take the same weights as \.safetensors"
+        ):
             load_clip(clip_at(tmp_path / "ViT.pt", named.name), CPU, F32)
 
     def test_foreign_folders(self, vit_folder: Path, tmp_path: Path) -> None:
@@ -298,7 +304,7 @@ class TestClip:
             load_clip(clip_at(tmp_path / "nowhere"), CPU, F32, setting="rank.model.path")
         config = vit_folder / "open_clip_config.json"
         config.write_text(config.read_text().replace("model_cfg", "model_config"))
-        with pytest.raises(ModelUnavailableError, match="open_clip can not build this model .*missing 'model_cfg'"):
+        with pytest.raises(ModelUnavailableError, match=r"open_clip can not build this model .*missing 'model_cfg'"):
             load_clip(clip_at(vit_folder), CPU, F32)
         config.unlink()
         with pytest.raises(ModelUnavailableError, match=r"no open_clip_config\.json in it"):
@@ -316,43 +322,57 @@ class TestClip:
 
 
 REVISION = "2227ac38c9f16105cb0412e7cab4759978a8fd90"
-LOAD = """
-import sys, time, torch
-from laion_coco_assets.captioning.loading import load_blip, load_clip
+OFFLINE = """
+import torch
+from laion_coco_assets.captioning.loading import load_blip
 from laion_coco_assets.errors import ModelUnavailableError
-from laion_coco_assets.shards.profile import BlipSource, ClipSource
-cpu = torch.device("cpu")
-begin = time.monotonic()
+from laion_coco_assets.shards.profile import load_profile
 try:
-    if sys.argv[1] == "blip":
-        print("loaded", load_blip(BlipSource(name=sys.argv[2], revision=sys.argv[3]), cpu, torch.float32).revision)
-    else:
-        source = ClipSource(name=sys.argv[2], pretrained="openai", revision=sys.argv[3])
-        print("loaded", load_clip(source, cpu, torch.float32, setting="final.model.path").revision)
+    load_blip(load_profile("laion-coco").caption.model, torch.device("cpu"), torch.float32)
 except ModelUnavailableError as error:
     print(error)
-print("seconds", time.monotonic() - begin)
 """
 
 
-def load_in_another_process(home: Path, *arguments: str, **environment: str) -> str:
-    """What loading says with an empty hub cache: the hub's client reads its environment once, when it is imported."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and "proxy" not in key.lower()}
-    result = subprocess.run(
-        [sys.executable, "-c", LOAD, *arguments],
-        env={**kept, "HF_HOME": str(home), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return result.stdout
+class Hub:
+    """The hub's client as a machine's environment would set it: where its cache is, whom it asks, whether at all."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder, self._patch = folder, monkeypatch
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
+        self.go_offline(False)
+
+    def go_offline(self, offline: bool = True) -> None:
+        self._patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+
+    def answer_at(self, endpoint: str) -> None:
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        self._patch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        self._patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    def snapshot(self, repo: str) -> Path:
+        """Where the cache has a repository at REVISION."""
+        return self._folder / f"models--{repo.replace('/', '--')}" / "snapshots" / REVISION
+
+    def point(self, repo: str, branch: str) -> None:
+        refs = self.snapshot(repo).parent.parent / "refs"
+        refs.mkdir()
+        (refs / branch).write_text(REVISION)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    return Hub(tmp_path / "hub", monkeypatch)
 
 
 class TestHub:
     def test_offline_says_everything_needed_for_blip(self, tmp_path: Path) -> None:
-        name = "Salesforce/blip-image-captioning-large"
-        said = load_in_another_process(tmp_path, "blip", name, REVISION, HF_HUB_OFFLINE="1")
+        """In a process of its own: the hub's client reads HF_HUB_OFFLINE once, when it is imported."""
+        environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+        result = subprocess.run(
+            [sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True, timeout=500, check=True
+        )
+        name, said = "Salesforce/blip-image-captioning-large", result.stdout
         assert f"the model {name} at revision {REVISION}" in said
         assert "about 1.9 GB" in said
         assert f"hf download {name} --revision {REVISION}" in said
@@ -365,42 +385,113 @@ class TestHub:
             ("RN50x64", "timm/resnet50x64_clip.openai", "about 2.5 GB"),
         ],
     )
-    def test_offline_says_everything_needed_for_clip(self, name: str, repo: str, size: str, tmp_path: Path) -> None:
-        said = load_in_another_process(tmp_path, "clip", name, "main", HF_HUB_OFFLINE="1")
-        assert size in said
-        assert f"hf download {repo} --revision main" in said
-        assert "final.model.path" in said
+    def test_offline_says_everything_needed_for_clip(self, name: str, repo: str, size: str, hub: Hub) -> None:
+        hub.go_offline()
+        with pytest.raises(ModelUnavailableError) as raised:
+            load_clip(ClipSource(name=name, pretrained="openai"), CPU, F32, setting="final.model.path")
+        assert size in str(raised.value)
+        assert f"hf download {repo} --revision main --include 'open_clip_model.safetensors'" in str(raised.value)
+        assert "final.model.path" in str(raised.value)
 
-    def test_hub_that_refuses_the_connection(self, tmp_path: Path) -> None:
-        said = load_in_another_process(tmp_path, "blip", "nobody/nothing", "main", HF_ENDPOINT="http://127.0.0.1:9")
-        assert "the hub can not be reached" in said
-        assert "of unknown size" in said
+    def test_hub_that_refuses_the_connection(self, hub: Hub) -> None:
+        hub.answer_at("http://127.0.0.1:9")
+        with pytest.raises(ModelUnavailableError, match=r"of unknown size[\s\S]*the hub can not be reached"):
+            load_blip(BlipSource(name="nobody/nothing"), CPU, F32)
 
-    def test_hub_that_never_answers_is_waited_for_in_bounds(self, tmp_path: Path) -> None:
+    def test_hub_that_never_answers_is_not_waited_for(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hub_module, "_ANSWER_S", 0.5)
         with socket.create_server(("127.0.0.1", 0)) as server:
-            endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-            said = load_in_another_process(tmp_path, "blip", "nobody/nothing", "main", HF_ENDPOINT=endpoint)
-        assert "the hub can not be reached" in said
-        assert float(said.split("seconds ")[1]) < 60
+            hub.answer_at(f"http://127.0.0.1:{server.getsockname()[1]}")
+            with pytest.raises(ModelUnavailableError, match="the hub can not be reached"):
+                load_blip(BlipSource(name="nobody/nothing"), CPU, F32)
 
-    def test_pinned_commit_in_the_cache_needs_no_network(self, tmp_path: Path, blip_folder: Path) -> None:
-        snapshot = tmp_path / "hub" / "models--own--blip" / "snapshots" / REVISION
-        shutil.copytree(blip_folder, snapshot)
-        said = load_in_another_process(tmp_path, "blip", "own/blip", REVISION, HF_ENDPOINT="http://127.0.0.1:9")
-        assert f"loaded {REVISION}" in said
+    def test_model_that_the_hub_does_not_have(self, hub: Hub, blip_folder: Path) -> None:
+        with serve_hub(blip_folder, REVISION) as (endpoint, _):
+            hub.answer_at(endpoint)
+            with pytest.raises(ModelUnavailableError, match="the hub has no such model"):
+                load_blip(BlipSource(name="own/other"), CPU, F32)
+
+    @pytest.mark.usefixtures("no_network")
+    def test_pinned_commit_in_the_cache_needs_no_network(self, hub: Hub, blip_folder: Path) -> None:
+        shutil.copytree(blip_folder, hub.snapshot("own/blip"))
+        assert load_blip(BlipSource(name="own/blip", revision=REVISION), CPU, F32).revision == REVISION
 
     def test_branch_in_the_cache_serves_without_a_network_and_gives_its_commit(
-        self, tmp_path: Path, blip_folder: Path
+        self, hub: Hub, blip_folder: Path
     ) -> None:
-        model = tmp_path / "hub" / "models--own--blip"
-        shutil.copytree(blip_folder, model / "snapshots" / REVISION)
-        (model / "refs").mkdir()
-        (model / "refs" / "main").write_text(REVISION)
-        said = load_in_another_process(tmp_path, "blip", "own/blip", "main", HF_HUB_OFFLINE="1")
-        assert f"loaded {REVISION}" in said
+        shutil.copytree(blip_folder, hub.snapshot("own/blip"))
+        hub.point("own/blip", "main")
+        hub.answer_at("http://127.0.0.1:9")
+        assert load_blip(BlipSource(name="own/blip"), CPU, F32).revision == REVISION
 
-    def test_incomplete_cache_is_not_loaded(self, tmp_path: Path, blip_folder: Path) -> None:
-        snapshot = tmp_path / "hub" / "models--own--blip" / "snapshots" / REVISION
-        shutil.copytree(blip_folder, snapshot, ignore=shutil.ignore_patterns("*.safetensors"))
-        said = load_in_another_process(tmp_path, "blip", "own/blip", REVISION, HF_HUB_OFFLINE="1")
-        assert "can not be had" in said
+    @pytest.mark.usefixtures("no_network")
+    def test_clip_in_the_cache(self, hub: Hub, named: Named, monkeypatch: pytest.MonkeyPatch) -> None:
+        facts = {"hf_hub": "own/clip/", "quick_gelu": True, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+        monkeypatch.setitem(open_clip.pretrained._PRETRAINED, named.name, {"openai": facts})
+        hub.snapshot("own/clip").mkdir(parents=True)
+        named.save(hub.snapshot("own/clip") / "open_clip_model.safetensors")
+        clip = load_clip(ClipSource(name=named.name, pretrained="openai", revision=REVISION), CPU, F32)
+        assert clip.revision == REVISION
+        assert clip.model.visual.preprocess_cfg["mean"] == (0.5, 0.5, 0.5)
+        assert any(isinstance(each, QuickGELU) for each in clip.model.modules())
+
+    def test_incomplete_cache_is_not_loaded(self, hub: Hub, blip_folder: Path) -> None:
+        shutil.copytree(blip_folder, hub.snapshot("own/blip"), ignore=shutil.ignore_patterns("*.safetensors"))
+        hub.go_offline()
+        with pytest.raises(ModelUnavailableError, match="can not be had"):
+            load_blip(BlipSource(name="own/blip", revision=REVISION), CPU, F32)
+
+    def test_download_takes_what_is_needed_at_the_resolved_commit(self, hub: Hub, blip_folder: Path) -> None:
+        """Against a hub of our own on the loopback: its two questions, and the files."""
+        with serve_hub(blip_folder, REVISION) as (endpoint, asked):
+            hub.answer_at(endpoint)
+            blip = load_blip(BlipSource(name="own/blip"), CPU, F32)
+        assert blip.revision == REVISION
+        fetched = {path.rsplit("/", 1)[1] for path in asked if "/resolve/" in path}
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= fetched
+        assert "tf_model.h5" not in fetched
+        assert all(f"/resolve/{REVISION}/" in path for path in asked if "/resolve/" in path)
+
+
+@contextmanager
+def serve_hub(folder: Path, commit: str) -> Iterator[tuple[str, list[str]]]:
+    """As much of the hub's HTTP interface as its client needs for one repository."""
+    asked: list[str] = []
+    files = {each.name: each.read_bytes() for each in folder.iterdir()} | {"tf_model.h5": b"another format"}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if "own/blip" not in self.path:
+                self.send_response(404)
+                self.send_header("X-Error-Code", "RepoNotFound")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            name = self.path.split("?")[0].rsplit("/", 1)[1]
+            if "/resolve/" in self.path:
+                body = files[name]
+                extra = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "X-Repo-Commit": commit}
+            else:
+                siblings = [{"rfilename": each} for each in files]
+                body = json.dumps({"id": "own/blip", "sha": commit, "siblings": siblings}).encode()
+                extra = {"Content-Type": "application/json"}
+            self.send_response(200)
+            for key, value in {**extra, "Content-Length": str(len(body))}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()

@@ -1,17 +1,20 @@
 """The sampler writes what one candidate at a time, without a cache, would write; neighbours do not matter."""
 
+import copy
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from laion_coco_assets.captioning.loading import Blip
+from laion_coco_assets.captioning.loading import Blip, load_blip
 from laion_coco_assets.captioning.sampler import Candidates, Captioner
 from laion_coco_assets.errors import DeviceError, ProfileError
-from laion_coco_assets.shards.profile import CaptionSettings, MaxLength
+from laion_coco_assets.shards.profile import BlipSource, CaptionSettings, MaxLength
 from laion_coco_assets_tests.captioning.reference import prompt_tokens, reference_candidates
 
 Settings = Callable[..., CaptionSettings]
@@ -103,9 +106,6 @@ def test_a_forced_end_may_come_before_the_min_length(
 
 def with_end_bias(blip: Blip, bias: float) -> Blip:
     """The same model with another inclination to end."""
-    import copy
-    import dataclasses
-
     model = copy.deepcopy(blip.model)
     model.text_decoder.cls.predictions.decoder.bias.data[blip.end_token] += bias
     return dataclasses.replace(blip, model=model)
@@ -185,12 +185,9 @@ def test_no_images_give_nothing_and_lengths_must_match(
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_captions(
-    blip_folder: object, images: list[Image.Image], settings_with: Settings, dtype: torch.dtype
+    blip_folder: Path, images: list[Image.Image], settings_with: Settings, dtype: torch.dtype
 ) -> None:
-    from laion_coco_assets.captioning.loading import load_blip
-    from laion_coco_assets.shards.profile import BlipSource
-
-    half = load_blip(BlipSource.model_validate({"name": "tiny", "path": blip_folder}), torch.device("cpu"), dtype)
+    half = load_blip(BlipSource(name="tiny", path=blip_folder), torch.device("cpu"), dtype)
     results = Captioner(half, settings_with()).caption(images, list("abcdefg"))
     assert all(sum(each.multiplicities) <= 12 for each in results)
     assert any(each.captions for each in results)

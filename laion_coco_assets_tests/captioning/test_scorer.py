@@ -13,7 +13,7 @@ from laion_coco_assets.captioning import text_tower
 from laion_coco_assets.captioning.loading import Clip, load_clip
 from laion_coco_assets.captioning.scorer import Scorer
 from laion_coco_assets.shards.profile import ClipSource
-from laion_coco_assets_tests.captioning.conftest import CPU, VIT, local_clip, save_clip
+from laion_coco_assets_tests.captioning.conftest import CPU, RESNET, VIT, local_clip, save_clip
 
 LONG = "a long story about a red ball and a blue hat " * 12
 TEXTS = [
@@ -119,8 +119,6 @@ def test_other_text_towers_are_cut_only_where_that_is_exact(
 def test_half_precision_scores_are_near(
     tower: str, dtype: torch.dtype, request: pytest.FixtureRequest, tmp_path: Path, images: list[Image.Image]
 ) -> None:
-    from laion_coco_assets_tests.captioning.conftest import RESNET
-
     folder = save_clip(tmp_path / "clip", VIT if tower == "vit" else RESNET)
     half = load_clip(ClipSource(name="tiny", pretrained="own", path=folder), CPU, dtype)
     scores = np.concatenate(Scorer(half).score(images, TEXTS))
