@@ -81,9 +81,9 @@ def _preflight(settings: Settings, shards: Sequence[str], resources: Mapping[str
     _some_source_is_good(resources["source"].shards(), todo)
     models = resources["models"]
     models.captioner(profile.caption)
-    models.scorer(profile.rank.model)
+    models.scorer(profile.rank.model, "rank.model.path")
     if profile.final is not None:
-        models.scorer(profile.final.model)
+        models.scorer(profile.final.model, "final.model.path")
 
 
 def _published_with(store: ShardStore, shard: str, fingerprint: str) -> bool:

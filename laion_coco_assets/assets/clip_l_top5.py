@@ -49,12 +49,15 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             total = sum(1 for row in stage_rows(files, Stage.BLIP_CANDIDATES, shard, ["reason"]) if not row["reason"])
 
             def rows(done: int) -> Iterator[Rows]:
-                scorer = models.scorer(profile.rank.model)
+                scorer = models.scorer(profile.rank.model, "rank.model.path")
                 return rank_shard(files, shard, scorer, profile.rank.keep, models.batch_size, done)
 
             def record() -> dict[str, Any]:
                 model = {
-                    "rank": {"name": profile.rank.model.name, "revision": models.scorer(profile.rank.model).revision}
+                    "rank": {
+                        "name": profile.rank.model.name,
+                        "revision": models.scorer(profile.rank.model, "rank.model.path").revision,
+                    }
                 }
                 return {"profile": profile.name, "models": model, "device": models.where()}
 

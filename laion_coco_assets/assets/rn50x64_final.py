@@ -53,12 +53,17 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             def rows(done: int) -> Iterator[Rows]:
                 if final is None:
                     return first_rankers_best(files, shard, done)
-                return pick_shard(files, shard, models.scorer(final.model), models.batch_size, done)
+                return pick_shard(files, shard, models.scorer(final.model, "final.model.path"), models.batch_size, done)
 
             def record() -> dict[str, Any]:
                 if final is None:
                     return {"profile": profile.name}
-                model = {"final": {"name": final.model.name, "revision": models.scorer(final.model).revision}}
+                model = {
+                    "final": {
+                        "name": final.model.name,
+                        "revision": models.scorer(final.model, "final.model.path").revision,
+                    }
+                }
                 return {"profile": profile.name, "models": model, "device": models.where()}
 
             return Work(key, total, rows, record)

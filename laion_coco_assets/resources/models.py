@@ -26,9 +26,9 @@ class ModelsResource(dg.ConfigurableResource["ModelsResource"]):
         """BLIP with its sampling settings; raises ModelUnavailableError or DeviceError."""
         return _captioner(settings, self.device, self.dtype, self.batch_size)
 
-    def scorer(self, source: ClipSource) -> Scorer:
-        """A CLIP; raises ModelUnavailableError or DeviceError."""
-        return _scorer(source, self.device, self.dtype, self.batch_size)
+    def scorer(self, source: ClipSource, setting: str) -> Scorer:
+        """A CLIP; raises ModelUnavailableError, which names `setting`, the profile's key of a local copy, or DeviceError."""
+        return _scorer(source, setting, self.device, self.dtype, self.batch_size)
 
     def where(self) -> str:
         """Device and dtype as they come out here, for the record: `cuda:0 bfloat16`."""
@@ -50,10 +50,10 @@ def _captioner(settings: CaptionSettings, device: str, dtype: str, batch_size: i
 
 
 @lru_cache(maxsize=4)
-def _scorer(source: ClipSource, device: str, dtype: str, batch_size: int) -> Scorer:
+def _scorer(source: ClipSource, setting: str, device: str, dtype: str, batch_size: int) -> Scorer:
     from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
     from laion_coco_assets.captioning.loading import load_clip
     from laion_coco_assets.captioning.scorer import Scorer
 
     on = resolve_device(device)
-    return Scorer(load_clip(source, on, resolve_dtype(dtype, on)), batch_size)
+    return Scorer(load_clip(source, on, resolve_dtype(dtype, on), setting), batch_size)
