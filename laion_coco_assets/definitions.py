@@ -27,6 +27,8 @@ def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -
         asset_checks=build_checks(profile, SHARDS),
         resources=build_resources(settings, profile) | dict(overrides or {}),
         sensors=[new_shards],
+        # The stages are a chain, so nothing runs side by side within a run; one process loads each model once a run.
+        executor=dg.in_process_executor,
     )
 
 
