@@ -185,7 +185,7 @@ def _alter_once(scene: Scene, rng: Random) -> Scene:  # noqa: C901 - one branch 
     if scene.relation is None:
         changes.append("gain")
     else:
-        changes += ["relation", "relation", "swap colours", "swap counts", "lose"]
+        changes += ["relation"] * 4 + ["swap colours", "swap counts"] * 2 + ["lose"]
     change = rng.choice(changes)
     relation, background = scene.relation, scene.background
     if change == "colour":

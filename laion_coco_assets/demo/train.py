@@ -305,6 +305,9 @@ def train(name: str, arguments: argparse.Namespace) -> Trainee:
         optimizer.load_state_dict(state["optimizer"])
         done = state["step"]
     else:
+        if arguments.start_from:
+            start = arguments.work_dir / f"{arguments.start_from}.checkpoint.pt"
+            trainee.module.load_state_dict(torch.load(start, weights_only=True)["module"])
         if arguments.text_from:
             _copy_text_tower(trainee, arguments.work_dir / f"{arguments.text_from}.checkpoint.pt")
         if arguments.image_from and isinstance(trainee, ClipTrainee):
@@ -344,6 +347,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=20220915)
     parser.add_argument("--text-from", help="start from the text tower of this trained CLIP's checkpoint")
+    parser.add_argument("--start-from", help="start from all of this checkpoint, with a fresh schedule")
     parser.add_argument("--image-from", choices=["blip"], help="start clip_l from the image tower of the trained BLIP")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (torch's own choice)")
     return parser
