@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +22,7 @@ from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.demo.resources import demo_resources
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.runner import run_shards
+from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.profile import load_profile
@@ -231,3 +233,31 @@ def test_data_may_lie_on_any_file_system(small: DemoRun) -> None:
     assert contents(store) == {key: value for key, value in contents(small.store).items() if key[1] == "demo-00000"}
     results = check_shard(store, "demo-00000", all_rules(), fingerprints(load_profile("demo")))
     assert {each.status for each in results} == {Status.PASSED}
+
+
+def test_one_ranker_may_decide_alone(copy: DemoRun, tmp_path: Path) -> None:
+    profile = tmp_path / "single.toml"
+    profile.write_text('base = "demo"\nname = "single"\nfinal = false\n')
+    settings = copy.settings.model_copy(update={"profile": str(profile)})
+    again = run_demo_shards(settings, SMALL)
+    assert all(each.ok for each in again.outcomes)
+    published = [row for shard in again.shards for row in stage_rows(again.store, Stage.PUBLISHED, shard)]
+    assert published
+    assert all(row["top_caption"] == row["all_captions"][0] for row in published)
+    assert {row["rn50x64_similarities"] for row in published} == {None}
+    results = check_shard(again.store, again.shards[0], all_rules(), fingerprints(load_profile(profile)))
+    assert {each.status for each in results} == {Status.PASSED}
+
+
+def test_a_shard_without_a_single_image_is_published_empty(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    table = pa.table({"URL": ["ftp://a/b.jpg", None, "http://10.0.0.1/a.jpg"], "TEXT": ["x", None, "y"]})
+    pq.write_table(table, tmp_path / "source" / "dead.parquet")
+    settings = Settings(profile="demo", data_dir=str(tmp_path / "data"), source=str(tmp_path / "source"))
+    (outcome,) = run_shards(settings, ["dead"], NoProgress())
+    assert outcome.ok, outcome
+    store = ShardStore(settings.data_dir)
+    assert [row["reason"] for row in stage_rows(store, LEDGER, "dead")] == ["scheme", "invalid_url", "blocked_address"]
+    assert store.need(Stage.PUBLISHED, "dead").rows == 0
+    results = check_shard(store, "dead", all_rules(), fingerprints(load_profile("demo")))
+    assert {each.rule.name for each in results if each.status != Status.PASSED} == {"fetched_images_success"}

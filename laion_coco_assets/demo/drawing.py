@@ -144,7 +144,7 @@ class Pen:
         self._draw.line(list(self._to_picture(points)), fill=fill, width=pixels, joint="curve")
 
 
-def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[Point]:  # noqa: PLR0917 - an ellipse has four numbers, its arc two more
+def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[Point]:
     """Points on an ellipse from `start` to `end` degrees, clockwise from the right."""
     steps = max(4, int(abs(end - start) / 12))
     angles = [math.radians(start + (end - start) * step / steps) for step in range(steps + 1)]
