@@ -1,9 +1,11 @@
 """`laion-coco`: the same assets and checks at a terminal. Parses, calls, prints; what it calls lives elsewhere."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -115,7 +117,7 @@ def check(
     from laion_coco_assets.shards.profile import load_profile
     from laion_coco_assets.shards.schemas import SCHEMAS
     from laion_coco_assets.shards.store import ShardStore
-    from laion_coco_assets.terminal import checks_table
+    from laion_coco_assets.terminal import checks_table, offender_lines
 
     store = ShardStore(data_dir)
     there = sorted({shard for stage in SCHEMAS for shard in store.shards(stage)})
@@ -130,6 +132,8 @@ def check(
     skipped = [each for each in results if each.status == Status.SKIPPED]
     if failed:
         out.print(checks_table(results))
+        for line in offender_lines(results):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
     for each in skipped:
         out.print(f"[dim]skipped {each.rule.name}, shard {escape(each.shard)}: {escape(each.why)}[/]", highlight=False)
     blocking = [each for each in failed if each.rule.severity == Severity.ERROR]
@@ -177,13 +181,13 @@ def shards_list() -> None:
 def _instance() -> Any:
     import dagster as dg
 
-    try:
-        return dg.DagsterInstance.get()
-    except dg.DagsterHomeNotSetError:
+    home = Path(os.environ.get("DAGSTER_HOME", ""))
+    if not home.is_absolute() or not home.is_dir():
         raise UserError(
-            'DAGSTER_HOME is not set: export DAGSTER_HOME="$PWD/.dagster" (an absolute path to an existing folder, '
-            "the same one for `dg dev`)"
-        ) from None
+            f"DAGSTER_HOME is {str(home) if home.name else 'not set'}: it must be the absolute path of an existing folder, "
+            'the same one for `dg dev`, as in: mkdir -p .dagster; export DAGSTER_HOME="$PWD/.dagster"'
+        )
+    return dg.DagsterInstance.get()
 
 
 def _selected(there: Sequence[str], wanted: Sequence[str] | None, where: str) -> list[str]:

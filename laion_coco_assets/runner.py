@@ -78,6 +78,7 @@ def _preflight(settings: Settings, shards: Sequence[str], resources: Mapping[str
     todo = [shard for shard in shards if not _published_with(store, shard, wanted)]
     if not todo:
         return
+    store.prepare()
     _some_source_is_good(resources["source"].shards(), todo)
     models = resources["models"]
     models.captioner(profile.caption)

@@ -1,7 +1,7 @@
 """What the terminal's commands share: running shards under progress bars, and the tables at the end."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,7 +56,7 @@ class Bars:
         task = self._progress.tasks[self._now]
         self._progress.update(self._now, total=(task.total or 0) + total, completed=task.completed + done)
         behind = f", {done:,} of them found in checkpoints" if done else ""
-        self._console.print(f"[dim]{shard}: {stage}, {total:,} rows{behind}[/]", highlight=False)
+        self._console.print(f"[dim]{escape(shard)}: {stage}, {total:,} rows{behind}[/]", highlight=False)
 
     def advance(self, rows: int) -> None:
         """See `Progress`."""
@@ -101,11 +101,11 @@ def outcomes_table(outcomes: Sequence[ShardOutcome]) -> Table:
         elif each.failed_checks:
             said = "[red]checks failed:[/] " + ", ".join(each.failed_checks)
         else:
-            skipped = all(metadata.get("skipped") for metadata in each.metadata.values())
+            skipped = bool(each.metadata) and all(metadata.get("skipped") for metadata in each.metadata.values())
             said = "complete and unchanged" if skipped else "[green]done[/]"
             said += f" [yellow](warnings: {', '.join(each.warnings)})[/]" if each.warnings else ""
         cells = ["" if number is None else f"{number:,}" for number in numbers]
-        table.add_row(each.shard, *cells, f"{each.seconds:,.1f}", said)
+        table.add_row(escape(each.shard), *cells, f"{each.seconds:,.1f}", said)
     return table
 
 
@@ -121,12 +121,20 @@ def reasons_table(reasons: Counter[str], total: int) -> Table:
 
 
 def checks_table(results: Sequence[RuleResult]) -> Table:
-    """A line for each rule that failed in a shard, with its first offenders."""
-    table = Table(title="Failed rules", title_justify="left", show_lines=True)
-    for name in ("rule", "severity", "shard", "offenders", "first of them"):
+    """A line for each rule that failed in a shard: how grave it is, and how many offend."""
+    table = Table(title="Failed rules", title_justify="left")
+    for name in ("rule", "severity", "shard", "offenders"):
         table.add_column(name, justify="right" if name == "offenders" else "left", overflow="fold")
     for each in (result for result in results if result.status == Status.FAILED):
-        shown = "\n".join(f"{offender.sample_id or 'the file'}: {offender.problem}" for offender in each.offenders)
         colour = "red" if each.rule.severity == "error" else "yellow"
-        table.add_row(each.rule.name, f"[{colour}]{each.rule.severity}[/]", each.shard, f"{each.count:,}", Text(shown))
+        severity = f"[{colour}]{each.rule.severity}[/]"
+        table.add_row(each.rule.name, severity, escape(each.shard), f"{each.count:,}")
     return table
+
+
+def offender_lines(results: Sequence[RuleResult]) -> Iterator[str]:
+    """Rule, shard, sample_id (or `-` for the file as a whole) and problem, by tabs: the first ten of each failure."""
+    for each in (result for result in results if result.status == Status.FAILED):
+        for offender in each.offenders:
+            problem = " ".join(offender.problem.split())
+            yield f"{each.rule.name}\t{each.shard}\t{offender.sample_id or '-'}\t{problem}"

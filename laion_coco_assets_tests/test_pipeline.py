@@ -173,6 +173,29 @@ def test_one_bad_shard_fails_alone_and_is_named(copy: DemoRun, instance: dg.Dags
     assert "not a parquet file" in said.description
 
 
+def test_good_shards_of_a_partly_failed_run_say_what_they_were_made_from(
+    copy: DemoRun, instance: dg.DagsterInstance
+) -> None:
+    assert materialize(copy, instance, copy.shards).success
+    bad = Path(copy.store.path(Stage.BLIP_CANDIDATES, "demo-00001").path)
+    bad.write_bytes(bad.read_bytes()[:-10])
+    assert not materialize(copy, instance, copy.shards, selection=[Stage.CLIP_L_TOP5.value]).success
+    latest = {
+        asset: instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=["demo-00000"]), limit=1
+        ).records[0]
+        for asset in (Stage.BLIP_CANDIDATES.value, Stage.CLIP_L_TOP5.value)
+    }
+    made = latest["clip_l_top5"].asset_materialization
+    before = latest["blip_candidates"].asset_materialization
+    assert made is not None
+    assert before is not None
+    assert made.tags is not None
+    assert before.tags is not None
+    assert made.tags["dagster/input_data_version/blip_candidates"] == before.tags["dagster/data_version"]
+    assert made.tags["dagster/input_event_pointer/blip_candidates"] == str(latest["blip_candidates"].storage_id)
+
+
 def test_a_violation_is_seen_at_its_shard(copy: DemoRun, instance: dg.DagsterInstance) -> None:
     assert materialize(copy, instance, copy.shards).success
     ledger = Path(copy.store.path(LEDGER, "demo-00001").path)

@@ -47,7 +47,9 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 
         def plan(shard: str) -> Work:
             key = stage_key(profile, files, Stage.BLIP_CANDIDATES, shard, *_AFTER)
-            total = sum(1 for _ in ok_images(files, shard, decode=False))
+
+            def total() -> int:
+                return sum(1 for _ in ok_images(files, shard, decode=False))
 
             def rows(done: int) -> Iterator[Rows]:
                 return caption_shard(files, shard, models.captioner(profile.caption), models.batch_size, done)

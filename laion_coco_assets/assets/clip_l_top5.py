@@ -46,7 +46,9 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 
         def plan(shard: str) -> Work:
             key = stage_key(profile, files, Stage.CLIP_L_TOP5, shard, *_AFTER)
-            total = sum(1 for row in stage_rows(files, Stage.BLIP_CANDIDATES, shard, ["reason"]) if not row["reason"])
+
+            def total() -> int:
+                return sum(not row["reason"] for row in stage_rows(files, Stage.BLIP_CANDIDATES, shard, ["reason"]))
 
             def rows(done: int) -> Iterator[Rows]:
                 scorer = models.scorer(profile.rank.model, "rank.model.path")

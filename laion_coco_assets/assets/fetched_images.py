@@ -53,7 +53,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                 key = StageKey(Stage.FETCHED_IMAGES, shard, fingerprint, {"source": origin.digest})
                 rows = origin.rows
                 record = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
-                return Work(key, rows, lambda done: fetch_shard(origin, client, done), lambda: record)
+                return Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), lambda: record)
 
             return run_shards(context, profile, store.get(), progress, plan)
 

@@ -62,47 +62,40 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
     if made is not None:
         metadata["seconds"] = round(seconds, 2)
         metadata["samples_per_second"] = round(made / seconds, 2) if seconds > 0 else 0.0
-    rows = _table(store, stage, shard)
-    metadata |= _figures(rows, _FIGURES[stage])
+    metadata |= _figures(store, stage, shard)
     if stage in _REASONS:
-        metadata["rejected_by_reason"] = _markdown(rows, _REASONS[stage])
+        metadata["rejected_by_reason"] = _markdown(store, stage, shard, _REASONS[stage])
     if stage == Stage.PUBLISHED:
-        ledger = _table(store, LEDGER, shard)
-        metadata["source_rows"] = ledger.num_rows
-        metadata["rejected"] = ledger.num_rows - info.rows
-        metadata["rejected_by_reason"] = _markdown(ledger, _REASONS[LEDGER])
-        metadata["examples"] = _markdown(rows, _EXAMPLES)
+        ledger = store.need(LEDGER, shard)
+        metadata["source_rows"] = ledger.rows
+        metadata["rejected"] = ledger.rows - info.rows
+        metadata["rejected_by_reason"] = _markdown(store, LEDGER, shard, _REASONS[LEDGER])
+        metadata["examples"] = _markdown(store, stage, shard, _EXAMPLES)
     return metadata
 
 
-def _table(store: ShardStore, stage: str, shard: str) -> pa.Table:
-    """The file's rows without the images."""
-    columns = [name for name in SCHEMAS[stage].names if name != "image"]
-    return pa.Table.from_batches(
-        store.batches(stage, shard, columns), SCHEMAS[stage].empty_table().select(columns).schema
-    )
-
-
-def _figures(stage: pa.Table, queries: Mapping[str, str]) -> dict[str, float | int]:
-    select = ", ".join(f'{sql} AS "{name}"' for name, sql in queries.items())
+def _query(store: ShardStore, stage: str, shard: str, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Names and rows of a query over the file (`stage`), which streams through DuckDB without its images."""
     import duckdb
 
+    columns = [name for name in SCHEMAS[stage].names if name != "image"]
+    schema = pa.schema([SCHEMAS[stage].field(name) for name in columns])
     with duckdb.connect() as connection:
-        connection.register("stage", stage)
-        names = list(queries)
-        values = connection.execute(f"SELECT {select} FROM stage").fetchone() or ()  # noqa: S608  # our own constants
+        batches = store.batches(stage, shard, columns, rows=10_000)
+        connection.register("stage", pa.RecordBatchReader.from_batches(schema, batches))
+        rows = connection.execute(query)
+        return [each[0] for each in rows.description or ()], rows.fetchall()
+
+
+def _figures(store: ShardStore, stage: str, shard: str) -> dict[str, float | int]:
+    select = ", ".join(f'{sql} AS "{name}"' for name, sql in _FIGURES[stage].items())
+    names, (values,) = _query(store, stage, shard, f"SELECT {select} FROM stage")  # noqa: S608  # our own constants
     numbers = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     return {name: value if isinstance(value, int) else round(float(value), 4) for name, value in numbers.items()}
 
 
-def _markdown(stage: pa.Table, query: str) -> dg.MarkdownMetadataValue:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.register("stage", stage)
-        rows = connection.execute(query)
-        head = [each[0] for each in rows.description or ()]
-        body = rows.fetchall()
+def _markdown(store: ShardStore, stage: str, shard: str, query: str) -> dg.MarkdownMetadataValue:
+    head, body = _query(store, stage, shard, query)
     lines = [head, ["---"] * len(head), *body]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(_cell(each) for each in line) + " |" for line in lines))
 

@@ -41,10 +41,13 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 
         def plan(shard: str) -> Work:
             key = stage_key(profile, files, Stage.PUBLISHED, shard, *_AFTER)
-            total = files.need(Stage.RN50X64_FINAL, shard).rows
-            # The ledger first: whoever sees the published file finds the ledger that belongs to it.
+            # The ledger first: a new published file never stands beside an older ledger.
             write_ledger(files, key)
             write_card(files, profile)
+
+            def total() -> int:
+                return files.need(Stage.RN50X64_FINAL, shard).rows
+
             return Work(key, total, lambda done: publish_shard(files, key, done), lambda: {"profile": profile.name})
 
         return run_shards(context, profile, files, progress, plan)
@@ -65,7 +68,7 @@ def write_ledger(store: ShardStore, published: StageKey) -> None:
         return chunks(islice(lines, done, None), _APPEND_ROWS)
 
     record = {"source_rows": fetched.metadata.get("source_rows", fetched.rows)}
-    write_stage(store, Work(key, fetched.rows, rows, lambda: record), NoProgress(), settings=None)
+    write_stage(store, Work(key, lambda: fetched.rows, rows, lambda: record), NoProgress(), settings=None)
 
 
 def publish_shard(store: ShardStore, key: StageKey, done: int) -> Iterator[Rows]:

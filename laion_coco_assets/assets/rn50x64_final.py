@@ -48,7 +48,9 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 
         def plan(shard: str) -> Work:
             key = stage_key(profile, files, Stage.RN50X64_FINAL, shard, *_AFTER)
-            total = files.need(Stage.CLIP_L_TOP5, shard).rows
+
+            def total() -> int:
+                return files.need(Stage.CLIP_L_TOP5, shard).rows
 
             def rows(done: int) -> Iterator[Rows]:
                 if final is None:

@@ -30,11 +30,12 @@ class Work:
     """What a stage has to do to one shard."""
 
     key: StageKey
-    #: Rows the finished file will have, for the progress bar.
-    total: int
-    #: Yields the rows behind the first `done` ones, in order; called only when the file is not there yet.
+    # The rest is called only when the file is not there yet.
+    #: How many rows the finished file will have, for the progress bar.
+    total: Callable[[], int]
+    #: Yields the rows behind the first `done` ones, in order.
     rows: Callable[[int], Iterator[Rows]]
-    #: Written into the file beside the fingerprint; called like `rows`.
+    #: What the file is to say of itself beside its key.
     record: Callable[[], Mapping[str, Any]] = dict
 
 
@@ -139,11 +140,13 @@ def write_stage(store: ShardStore, work: Work, progress: Progress, settings: Map
     """Make the stage's file unless it is complete and unchanged; returns the rows made now, None when skipped."""
     if store.is_complete(work.key):
         return None
-    record = {"settings": settings, **work.record()}
-    with store.write(work.key, record) as writer:
+    with store.write(work.key) as writer:
+        if writer.complete:  # another process has made it while this one waited for its turn
+            return None
         found = writer.done
-        progress.start(work.key.stage, work.key.shard, work.total, found)
+        progress.start(work.key.stage, work.key.shard, work.total(), found)
         try:
+            writer.describe(settings=settings, **work.record())
             for rows in work.rows(found):
                 writer.append(rows)
                 progress.advance(len(rows))
@@ -155,8 +158,16 @@ def write_stage(store: ShardStore, work: Work, progress: Progress, settings: Map
 def _materialization(
     context: dg.AssetExecutionContext, shard: str, info: StageInfo, metadata: Mapping[str, Any]
 ) -> dg.AssetMaterialization:
-    # Dagster writes these tags itself only for what it materialises itself; without them nothing could become stale.
+    # Dagster writes these tags itself only for what it materialises itself; staleness is told from them.
     tags = {"dagster/code_version": info.key.fingerprint, "dagster/data_version": info.content}
+    for name in set(info.key.inputs) & set(Stage):
+        records = context.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(name), asset_partitions=[shard]), limit=1
+        ).records
+        for record in records:
+            used = (record.asset_materialization.tags or {}) if record.asset_materialization else {}
+            tags[f"dagster/input_data_version/{name}"] = used.get("dagster/data_version", "")
+            tags[f"dagster/input_event_pointer/{name}"] = str(record.storage_id)
     return dg.AssetMaterialization(context.asset_key, partition=shard, metadata=dict(metadata), tags=tags)
 
 

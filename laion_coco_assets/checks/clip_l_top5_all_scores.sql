@@ -5,6 +5,7 @@
 SELECT sample_id, 'row ' || row || ': ' || problem AS problem
 FROM (
     SELECT ranked.sample_id, ranked.row, CASE
+        WHEN scores IS NULL THEN 'no scores'
         WHEN len(scores) <> len(captions) THEN len(scores) || ' scores of ' || len(captions) || ' captions'
         WHEN len(list_filter(scores, lambda score: score IS NULL OR NOT abs(score) <= 1.000001)) > 0 THEN 'a score that is no cosine'
         WHEN (alt_text_score IS NULL) <> (regexp_full_match(coalesce(TEXT, ''), '[\s\p{Z}\x1c-\x1f\x{85}\x0b]*')) THEN 'alt text and its score do not fit'

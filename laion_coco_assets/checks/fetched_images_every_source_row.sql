@@ -3,7 +3,7 @@
 -- stage: fetched_images
 SELECT sample_id, 'row ' || row || ' stands at position ' || position AS problem
 FROM (SELECT sample_id, row, file_row_number AS position FROM fetched_images)
-WHERE row <> position
+WHERE row IS DISTINCT FROM position
 UNION ALL
-SELECT NULL, rows || ' rows of ' || source_rows || ' in the source'
-FROM files WHERE stage = 'fetched_images' AND rows <> source_rows
+SELECT NULL, rows || ' rows of ' || coalesce(source_rows::VARCHAR, 'an unknown number') || ' in the source'
+FROM files WHERE stage = 'fetched_images' AND rows IS DISTINCT FROM source_rows

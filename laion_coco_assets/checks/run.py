@@ -1,7 +1,7 @@
 """Running the rules over stage files with DuckDB."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import duckdb
@@ -11,7 +11,7 @@ from laion_coco_assets.checks.results import Offender, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import Reason
-from laion_coco_assets.shards.schemas import SCHEMAS, Stage
+from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore, StageInfo
 
 #: What a stage may reject a sample for.
@@ -38,6 +38,7 @@ _FILES: Final = pa.schema(
         ("source_rows", pa.int64()),
         ("settings", pa.string()),
         ("models", pa.string()),
+        ("device", pa.string()),
     ]
 )
 _INPUTS: Final = pa.schema([(name, pa.string()) for name in ("stage", "shard", "input", "content")])
@@ -55,7 +56,10 @@ def check_shard(
 
 
 def check_across(store: ShardStore, shards: Sequence[str], rules: Iterable[Rule]) -> list[RuleResult]:
-    """The rules of scope `all shards`, over these shards' files together."""
+    """The rules of scope `all shards`, over these shards' files together.
+
+    Files that can not be read, or whose columns are not their contract's, are left out: `check_shard` reports them.
+    """
     return _check(store, shards, ALL_SHARDS, [rule for rule in rules if rule.all_shards], None)
 
 
@@ -68,43 +72,52 @@ def _check(
 ) -> list[RuleResult]:
     if not rules:
         return []
-    infos, broken = _infos(store, shards, {need for rule in rules for need in rule.needs})
-    present = {stage for stage, _ in infos}
-    results: list[RuleResult] = []
+    infos, broken = _infos(store, shards)
     with duckdb.connect() as connection:
-        _register(connection, store, infos, expected or {})
-        wrong_columns: set[str] = set()
-        for rule in rules:
-            damaged = [problem for stage, problem in broken if stage in rule.needs]
-            missing = [need for need in rule.needs if need not in present]
-            unreadable = [need for need in rule.needs if need in wrong_columns and not rule.on_columns]
-            if damaged:
-                offenders = tuple(Offender(None, problem) for problem in damaged[:_OFFENDERS_SHOWN])
-                result = RuleResult(rule, name, Status.FAILED, len(damaged), offenders)
-            elif missing:
-                result = RuleResult(rule, name, Status.SKIPPED, why=f"no file of {', '.join(missing)}")
-            elif unreadable:
-                result = RuleResult(rule, name, Status.SKIPPED, why=f"the columns of {', '.join(unreadable)} are wrong")
-            else:
-                result = _evaluate(connection, rule, name)
-            if rule.on_columns and result.status == Status.FAILED:
-                wrong_columns.add(rule.needs[-1])
-            results.append(result)
-    return results
+        foreign = _register(connection, store, infos, expected or {}, strict=name == ALL_SHARDS)
+        present = {stage for stage, _ in infos}
+        return [_outcome(connection, rule, name, broken, foreign, present) for rule in rules]
+
+
+def _outcome(
+    connection: duckdb.DuckDBPyConnection,
+    rule: Rule,
+    name: str,
+    broken: Mapping[tuple[str, str], str],
+    foreign: Collection[str],
+    present: Collection[str],
+) -> RuleResult:
+    damaged = [problem for (stage, _), problem in broken.items() if stage in rule.needs and name != ALL_SHARDS]
+    missing = [need for need in rule.needs if need not in present]
+    unreadable = [need for need in rule.needs if need in foreign and not rule.on_columns]
+    if damaged:
+        return _failed(rule, name, damaged)
+    if LEDGER in missing and rule.stage in present:
+        return _failed(rule, name, ["published without its ledger: rows that are not here have no reason on record"])
+    if missing:
+        return RuleResult(rule, name, Status.SKIPPED, why=f"no file of {', '.join(missing)}")
+    if unreadable:
+        return RuleResult(rule, name, Status.SKIPPED, why=f"the columns of {', '.join(unreadable)} are wrong")
+    return _evaluate(connection, rule, name)
+
+
+def _failed(rule: Rule, name: str, problems: Sequence[str]) -> RuleResult:
+    offenders = tuple(Offender(None, problem) for problem in problems[:_OFFENDERS_SHOWN])
+    return RuleResult(rule, name, Status.FAILED, len(problems), offenders)
 
 
 def _infos(
-    store: ShardStore, shards: Sequence[str], stages: Iterable[str]
-) -> tuple[dict[tuple[str, str], StageInfo], list[tuple[str, str]]]:
+    store: ShardStore, shards: Sequence[str]
+) -> tuple[dict[tuple[str, str], StageInfo], dict[tuple[str, str], str]]:
     """What the files say of themselves, and the problems of those that can not be read."""
     infos: dict[tuple[str, str], StageInfo] = {}
-    broken: list[tuple[str, str]] = []
-    for stage in stages:
+    broken: dict[tuple[str, str], str] = {}
+    for stage in SCHEMAS:
         for shard in shards:
             try:
                 info = store.info(stage, shard)
             except StoreError as error:
-                broken.append((stage, str(error)))
+                broken[stage, shard] = str(error)
                 continue
             if info is not None:
                 infos[stage, shard] = info
@@ -113,7 +126,10 @@ def _infos(
 
 def _evaluate(connection: duckdb.DuckDBPyConnection, rule: Rule, name: str) -> RuleResult:
     query = f"SELECT sample_id, problem, count(*) OVER () FROM ({rule.sql}\n) ORDER BY ALL LIMIT {_OFFENDERS_SHOWN}"  # noqa: S608  # our own files
-    rows = connection.execute(query).fetchall()
+    try:
+        rows = connection.execute(query).fetchall()
+    except duckdb.Error as error:  # the rules run on whole files, so it is the file: pages that are damaged, say
+        return _failed(rule, name, [f"can not be evaluated on this file: {str(error).splitlines()[0]}"])
     if not rows:
         return RuleResult(rule, name, Status.PASSED)
     offenders = tuple(Offender(sample_id, problem) for sample_id, problem, _ in rows)
@@ -125,8 +141,13 @@ def _register(
     store: ShardStore,
     infos: Mapping[tuple[str, str], StageInfo],
     expected: Mapping[Stage, str],
-) -> None:
-    """The views that rules read: a stage's rows under its name, and what the files say of themselves."""
+    *,
+    strict: bool,
+) -> set[str]:
+    """Make the views that rules read: a stage's rows under its name, and what the files say of themselves.
+
+    Returns the stages with a file whose columns are not the contract's. With `strict` such files stay out of the views.
+    """
     connection.execute("SET enable_progress_bar = false")
     if not store.is_local:
         connection.register_filesystem(store.root.fs)
@@ -141,28 +162,46 @@ def _register(
     connection.register("inputs", pa.Table.from_pylist(inputs, _INPUTS))
     reasons = [{"stage": stage, "reason": reason} for stage, listed in REASONS.items() for reason in listed]
     connection.register("reasons", pa.Table.from_pylist(reasons, _REASONS))
-    connection.execute("CREATE TEMP TABLE contract (stage VARCHAR, position BIGINT, name VARCHAR, type VARCHAR)")
-    connection.execute("CREATE TEMP TABLE columns (stage VARCHAR, position BIGINT, name VARCHAR, type VARCHAR)")
-    by_stage: dict[str, list[str]] = {}
-    for stage, shard in infos:
-        by_stage.setdefault(stage, []).append(shard)
-    for stage, shards in by_stage.items():
-        paths = [store.sql_path(stage, shard) for shard in shards]
-        connection.register("empty", SCHEMAS[stage].empty_table())
-        _describe(connection, "contract", stage, "SELECT * FROM empty")
-        connection.unregister("empty")
-        _describe(connection, "columns", stage, f"SELECT * FROM read_parquet({_literal(paths[0])})")  # noqa: S608
+    for table in ("contract", "columns"):
+        connection.execute(f"CREATE TEMP TABLE {table} (stage VARCHAR, position BIGINT, name VARCHAR, type VARCHAR)")
+    return {stage for stage in SCHEMAS if not _register_stage(connection, store, stage, infos, strict=strict)}
+
+
+def _register_stage(
+    connection: duckdb.DuckDBPyConnection,
+    store: ShardStore,
+    stage: str,
+    infos: Mapping[tuple[str, str], StageInfo],
+    *,
+    strict: bool,
+) -> bool:
+    """Make a stage's view; whether all its files have the contract's columns."""
+    connection.register("empty", SCHEMAS[stage].empty_table())
+    contract = _columns(connection, "SELECT * FROM empty")
+    connection.unregister("empty")
+    paths = [store.sql_path(stage, shard) for other, shard in infos if other == stage]
+    columns = {path: _columns(connection, f"SELECT * FROM read_parquet({_literal(path)})") for path in paths}  # noqa: S608
+    fit = [path for path in paths if columns[path] == contract]
+    used = fit if strict else paths
+    if used:
+        _insert(connection, "contract", stage, contract)
+        _insert(connection, "columns", stage, columns[used[0]])
         # A view can not be prepared with parameters, so paths stand in it as literals.
         connection.execute(
-            f"CREATE TEMP VIEW {stage} AS SELECT rows.*, files.shard, files.fingerprint AS file_fingerprint "  # noqa: S608
-            f"FROM read_parquet([{', '.join(map(_literal, paths))}], file_row_number = true, filename = 'file_name') AS rows "
+            f"CREATE TEMP VIEW {stage} AS SELECT rows.*, files.shard, files.fingerprint AS file_fingerprint, "  # noqa: S608
+            f"files.device FROM read_parquet([{', '.join(map(_literal, used))}], "
+            "file_row_number = true, filename = 'file_name') AS rows "
             f"JOIN files ON files.stage = '{stage}' AND files.path = rows.file_name"
         )
+    return len(fit) == len(paths)
 
 
-def _describe(connection: duckdb.DuckDBPyConnection, table: str, stage: str, query: str) -> None:
-    described = connection.execute(f"DESCRIBE {query}").fetchall()
-    rows = [(stage, position, row[0], row[1]) for position, row in enumerate(described, start=1)]
+def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[str, str]]:
+    return [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {query}").fetchall()]
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: str, stage: str, columns: Sequence[tuple[str, str]]) -> None:
+    rows = [(stage, position, name, type_) for position, (name, type_) in enumerate(columns, start=1)]
     connection.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", rows)  # noqa: S608
 
 
@@ -182,6 +221,7 @@ def _file_rows(
             "source_rows": info.metadata.get("source_rows"),
             "settings": json.dumps(info.metadata.get("settings")),
             "models": json.dumps(info.metadata.get("models")),
+            "device": info.metadata.get("device"),
         }
 
 

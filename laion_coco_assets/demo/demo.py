@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from laion_coco_assets.demo.report import DemoReport, build_report, true_captions
@@ -78,10 +79,12 @@ def _print(report: DemoReport, folder: Path, out: Console) -> None:
         "fetched_images/ … rn50x64_final/": "what each stage made",
         "source/, truth/": "the corpus' URL shards, and what is really in each picture",
     }
-    out.print(f"\nEverything is in {folder}/", highlight=False)
+    out.print(f"\nEverything is in {escape(str(folder))}/", highlight=False, soft_wrap=True)
     for name, what in places.items():
-        out.print(f"  {name:<34}{what}", highlight=False)
+        out.print(f"  {name:<34}{what}", highlight=False, soft_wrap=True)
     out.print(
-        f"\n[dim]laion-coco check --data-dir {folder} runs the rules again; dg dev shows the same stages in a browser.[/]",
+        f"\n[dim]laion-coco check --data-dir {escape(str(folder))} runs the rules again; "
+        f"LAION_COCO_DATA_DIR={escape(str(folder))} dg dev shows the stages in a browser.[/]",
         highlight=False,
+        soft_wrap=True,
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.store import SourceResource
 from laion_coco_assets.settings import Settings
@@ -39,10 +41,16 @@ def write_demo_source(folder: Path, samples: int) -> None:
     """The corpus as source shards in `folder`, its truth beside it in `truth`; nothing if shards are there already."""
     from laion_coco_assets.demo.corpus import build_corpus, write_sources, write_truth
 
-    if not any(folder.glob("*.parquet")):
-        corpus = build_corpus(samples, SHARDS)
+    if any(folder.glob("*.parquet")):
+        return
+    corpus = build_corpus(samples, SHARDS)
+    try:
         write_truth(folder.parent / "truth", corpus)
-        write_sources(folder, corpus)
+        with TemporaryDirectory(dir=folder.parent) as beside:
+            write_sources(Path(beside) / "source", corpus)
+            (Path(beside) / "source").replace(folder)  # all shards at once, or none
+    except OSError as error:
+        raise UserError(f"{folder.parent} can not be written to: {error.strerror}") from None
 
 
 class DemoFetcherResource(FetcherResource):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from pydantic import BaseModel
 
@@ -63,7 +63,9 @@ def stage_settings(profile: Profile, stage: Stage) -> dict[str, Any] | None:
     settings = part.model_dump(mode="json")
     model = getattr(part, "model", None)
     if model is not None and model.path is not None:
-        settings["model"] = {"name": model.name, "content": content_digest(model.path)}
+        # All that still decides how the weights are used, such as CLIP's `pretrained`, which tells QuickGELU from GELU.
+        own = model.model_dump(mode="json", exclude={"path", "revision"})
+        settings["model"] = own | {"content": content_digest(model.path)}
     return settings
 
 
@@ -93,17 +95,12 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
 
 @lru_cache(maxsize=1024)
 def _file_digest(file: Path, size: int, _mtime_ns: int) -> bytes:
-    with file.open("rb") as stream:
-        return stream_digest(stream, size)
-
-
-def stream_digest(stream: IO[bytes], size: int) -> bytes:
-    """Hash of a seekable stream of `size` bytes, by `content_digest`'s rule."""
     digest = hashlib.sha256()
-    if size <= _BLOCK * _BLOCKS:
-        digest.update(stream.read())
-    else:
-        for i in range(_BLOCKS):
-            stream.seek((size - _BLOCK) * i // (_BLOCKS - 1))
-            digest.update(stream.read(_BLOCK))
+    with file.open("rb") as stream:
+        if size <= _BLOCK * _BLOCKS:
+            digest.update(stream.read())
+        else:
+            for i in range(_BLOCKS):
+                stream.seek((size - _BLOCK) * i // (_BLOCKS - 1))
+                digest.update(stream.read(_BLOCK))
     return digest.digest()

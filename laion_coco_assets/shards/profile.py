@@ -17,7 +17,7 @@ _PROFILES = Path(str(resources.files("laion_coco_assets.shards"))) / "profiles"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FetchSettings(_Section):
@@ -114,7 +114,7 @@ class PublishSettings(_Section):
 class Profile(_Section):
     """Every setting that can change an output. `final` absent: the first ranker's best wins (the worker's last mode)."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=63)]
     fetch: FetchSettings
     caption: CaptionSettings
     rank: RankSettings

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
 from laion_coco_assets.errors import SourceError
-from laion_coco_assets.shards.fingerprint import stream_digest
 from laion_coco_assets.shards.schemas import CARRIED_OVER, SOURCE
 
 _REQUIRED: Final = ("URL", "TEXT")
@@ -46,8 +44,8 @@ def list_sources(source: str) -> dict[str, "SourceShard"]:
 
 
 def _paths(source: str) -> list[UPath]:
-    path = UPath(source)
     try:
+        path = UPath(source)
         if any(char in source for char in "*?["):
             protocol = f"{path.protocol}://" if path.protocol not in ("", "file", "local") else ""
             matches = [UPath(protocol + str(match), **path.storage_options) for match in path.fs.glob(path.path)]
@@ -56,8 +54,8 @@ def _paths(source: str) -> list[UPath]:
             paths = [each for each in path.iterdir() if each.name.endswith(".parquet")]
         else:
             paths = [path] if path.exists() else []
-    except (ValueError, ImportError) as error:  # fsspec: an unknown protocol, or one whose package is missing
-        raise SourceError(f"source {source!r}: {error}") from None
+    except Exception as error:  # of any file system's client: no such protocol, no package for it, no access, no answer
+        raise SourceError(f"source {source!r} can not be listed: {error or type(error).__name__}") from error
     if not paths:
         raise SourceError(f"source {source!r}: no .parquet file there; name a file, a folder or a glob in quotes")
     return sorted(paths, key=lambda each: each.name)
@@ -79,8 +77,11 @@ class SourceShard:
     @property
     def digest(self) -> str:
         """What is in the file (32 hex digits): stages made from other content are stale."""
+        digest = hashlib.sha256()
         with self.path.open("rb") as stream:
-            return stream_digest(stream, self.path.stat().st_size).hex()[:32]
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()[:32]
 
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
         """The rows from `start` on, with schema SOURCE, in batches of bounded size."""
@@ -128,17 +129,21 @@ class SourceShard:
 
     def _normalise(self, batch: pa.RecordBatch, columns: dict[str, int], first_row: int) -> pa.RecordBatch:
         known: dict[str, pa.Array] = {}
+        extra = {name: i for i, name in enumerate(batch.schema.names) if i not in columns.values()}
         for name in _REQUIRED:
             known[name] = self._strings(batch.column(columns[name]), name)
         for name, type_ in CARRIED_OVER.items():
-            if name in columns:
-                known[name] = self._numbers(batch.column(columns[name]), type_, name, first_row)
-            else:
+            if name not in columns:
                 known[name] = pa.nulls(batch.num_rows, type_)
+                continue
+            column = batch.column(columns[name])
+            known[name] = _numbers(column, type_)
+            if known[name].null_count > column.null_count:
+                extra[name] = columns[name]  # what is no such number is kept as it came
         pairs = zip(known["URL"].to_pylist(), known["TEXT"].to_pylist(), strict=True)
         known["row"] = pa.array(range(first_row, first_row + batch.num_rows), pa.int64())
         known["sample_id"] = pa.array([sample_id(url, text) for url, text in pairs], pa.string())
-        known["source_extra"] = _extra(batch, set(columns.values()))
+        known["source_extra"] = _extra(batch, extra)
         return pa.RecordBatch.from_arrays([known[name] for name in SOURCE.names], schema=SOURCE)
 
     def _strings(self, column: pa.Array, name: str) -> pa.Array:
@@ -156,33 +161,54 @@ class SourceShard:
             return pa.array([None if each is None else each.decode("utf-8", "replace") for each in raw], pa.string())
         return strings
 
-    def _numbers(self, column: pa.Array, type_: pa.DataType, name: str, first_row: int) -> pa.Array:
-        """Int, float or text to `type_`; NaN and blank text are null."""
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        try:
-            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                column = pc.utf8_trim_whitespace(column)
-                column = pc.if_else(pc.equal(column, ""), None, column)
-                column = column.cast(type_ if pa.types.is_integer(type_) else pa.float64())
-            if pa.types.is_floating(column.type):
-                finite = pc.is_finite(column)
-                column = pc.if_else(pc.fill_null(finite, False), column, None)
-                if pa.types.is_integer(type_):
-                    column = pc.round(column)
-            # Unsigned keys of the 64-bit hash keep their bits.
-            return column.cast(type_, safe=pa.types.is_floating(column.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            rows = f"rows {first_row} to {first_row + len(column) - 1}"
-            raise SourceError(f"{self.path}: column {name}, {rows}: not numbers of type {type_}: {error}") from None
+
+def _numbers(column: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Int, float or text to `type_`; null where it is no such number. Unsigned keys of the 64-bit hash keep their bits."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_integer(column.type):
+        return column.cast(type_, safe=False)
+    return pa.array([_number(value, pa.types.is_integer(type_)) for value in _values(column)], type_)
 
 
-def _extra(batch: pa.RecordBatch, taken: set[int]) -> pa.Array:
-    others = [i for i in range(batch.num_columns) if i not in taken]
-    if not others:
+def _number(value: Any, whole: bool) -> int | float | None:
+    try:
+        if whole and isinstance(value, str):
+            try:
+                number: int | float = int(value)
+            except ValueError:
+                number = round(float(value))
+        else:
+            number = round(value) if whole else float(value)
+    except (TypeError, ValueError, OverflowError):  # text, NaN, infinity, a list
+        return None
+    fits = -(1 << 63) <= number < 1 << 63 if whole else math.isfinite(number)
+    return number if fits else None
+
+
+def _extra(batch: pa.RecordBatch, columns: dict[str, int]) -> pa.Array:
+    if not columns:
         return pa.nulls(batch.num_rows, pa.string())
-    rows = batch.select(others).to_pylist()
-    return pa.array([json.dumps(_plain(row), ensure_ascii=False) for row in rows], pa.string())
+    values = zip(*(_values(batch.column(i)) for i in columns.values()), strict=True)
+    rows = ({name: _plain(value) for name, value in zip(columns, row, strict=True)} for row in values)
+    return pa.array([json.dumps(row, ensure_ascii=False) for row in rows], pa.string())
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Python values; those that Python can not hold (text that is not UTF-8, times before year 1) as readable text."""
+    try:
+        return list(column.to_pylist())
+    except (UnicodeDecodeError, pa.ArrowException, ValueError, OverflowError):
+        return [_value(each) for each in column]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (UnicodeDecodeError, pa.ArrowException, ValueError, OverflowError):
+        if hasattr(scalar, "as_buffer"):
+            return scalar.as_buffer().to_pybytes().decode("utf-8", "replace")
+        return str(getattr(scalar, "value", scalar.type))
 
 
 def _plain(value: Any) -> Any:

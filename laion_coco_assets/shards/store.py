@@ -9,12 +9,13 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,7 @@ _LOCAL: Final = ("", "file", "local")
 _OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl")
 
 _CHECKPOINTS: Final = ".checkpoints"
+_PART: Final = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
 _KEY_PREFIX: Final = "laion_coco."
 _ROW_GROUP_ROWS: Final = 1000
 #: Images: what Hugging Face's viewer shows, and what fits in memory a few times over.
@@ -156,7 +158,10 @@ class ShardStore:
                 raise StoreError(
                     f"{path}: not a whole parquet file ({error}); delete it and run {stage} again"
                 ) from None
-            yield file
+            try:
+                yield file
+            except (pa.ArrowException, OSError) as error:
+                raise StoreError(f"{path}: damaged ({error}); delete it and run {stage} again") from None
 
     def batches(
         self, stage: str, shard: str, columns: Iterable[str] | None = None, rows: int = _IMAGE_ROW_GROUP_ROWS
@@ -165,9 +170,20 @@ class ShardStore:
         with self.open(stage, shard) as file:
             yield from file.iter_batches(batch_size=rows, columns=None if columns is None else list(columns))
 
-    def write(self, key: StageKey, metadata: Mapping[str, Any] | None = None) -> "StageWriter":
+    def write(self, key: StageKey) -> "StageWriter":
         """A writer for the stage's file; a context manager, see `StageWriter`."""
-        return StageWriter(self, key, metadata or {})
+        return StageWriter(self, key)
+
+    def prepare(self) -> None:
+        """Make sure now that the folder can be written to, not after hours of work.
+
+        Raises:
+            StoreError: it can not.
+        """
+        try:
+            (self.root / _CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        except Exception as error:  # of any file system's client
+            raise StoreError(f"data dir {self.root} can not be written to: {error or type(error).__name__}") from error
 
     def checkpoint_dir(self, key: StageKey) -> UPath:
         """Where the parts of unfinished work for this key lie."""
@@ -227,36 +243,51 @@ class StageWriter:
     was appended; the next writer of the same key starts with `done` rows.
     """
 
-    def __init__(self, store: ShardStore, key: StageKey, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, store: ShardStore, key: StageKey) -> None:
         self._store = store
         self._key = key
-        self._metadata = metadata
+        self._metadata: dict[str, Any] = {}
         self._schema = SCHEMAS[key.stage]
         self._folder = store.checkpoint_dir(key)
         self._parts: list[UPath] = []
         self._buffer: list[pa.RecordBatch] = []
+        self._flushed = 0  # rows in parts
         self._flushed_at = 0.0
-        self.done = 0
+        self._lock = ExitStack()
+        #: Whether the file was there when the lock was had: nothing is left to do, and nothing may be appended.
+        self.complete = False
+
+    @property
+    def done(self) -> int:
+        """Rows appended so far, those of earlier runs included."""
+        return self._flushed + sum(int(each.num_rows) for each in self._buffer)
 
     def __enter__(self) -> Self:
-        self._lock = self._store.lock(self._key)
-        self._lock.__enter__()
-        self._remove_strangers()
-        for part, rows in self._found_parts():
-            self._parts.append(part)
-            self.done += rows
-        self._flushed_at = time.monotonic()
+        with ExitStack() as stack:
+            stack.enter_context(self._store.lock(self._key))
+            self.complete = self._store.is_complete(self._key)
+            if not self.complete:
+                self._remove_strangers()
+                for part, stop in self._found_parts():
+                    self._parts.append(part)
+                    self._flushed = stop
+            self._flushed_at = time.monotonic()
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with self._lock:
+            if self.complete:
+                return
             self._flush()
             if kind is None:
                 self._merge()
-        finally:
-            self._lock.__exit__(None, None, None)
+
+    def describe(self, **metadata: Any) -> None:
+        """More of what the file will say of itself."""
+        self._metadata |= metadata
 
     def append(self, rows: list[dict[str, Any]] | pa.RecordBatch) -> None:
         """Rows that follow those appended before. They are safe on disk within 20 s or 500 rows."""
@@ -264,41 +295,41 @@ class StageWriter:
         if batch.num_rows == 0:
             return
         self._buffer.append(batch)
-        self.done += batch.num_rows
-        waiting = sum(each.num_rows for each in self._buffer)
         size = sum(each.nbytes for each in self._buffer)
         old = time.monotonic() - self._flushed_at > _CHECKPOINT_SECONDS
-        if waiting >= _CHECKPOINT_ROWS or size >= _CHECKPOINT_BYTES or old:
+        if self.done - self._flushed >= _CHECKPOINT_ROWS or size >= _CHECKPOINT_BYTES or old:
             self._flush()
 
     def _flush(self) -> None:
         if self._buffer:
-            rows = sum(each.num_rows for each in self._buffer)
-            part = self._folder / f"part-{self.done - rows:012d}-{self.done:012d}.parquet"
+            table = pa.Table.from_batches(self._buffer, self._schema)
+            stop = self._flushed + table.num_rows
+            part = self._folder / f"part-{self._flushed:012d}-{stop:012d}.parquet"
             scratch = self._store.scratch_dir(self._folder)
             try:
                 local = scratch / part.name
-                pq.write_table(pa.Table.from_batches(self._buffer, self._schema), local, compression="zstd")
+                pq.write_table(table, local, compression="zstd")
                 self._store.publish(local, part)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
             self._parts.append(part)
-            self._buffer = []
+            self._buffer, self._flushed = [], stop
         self._flushed_at = time.monotonic()
 
     def _found_parts(self) -> Iterator[tuple[UPath, int]]:
-        """Parts of an earlier run, as far as they follow one another without a gap."""
+        """Whole parts of an earlier run, as far as they follow one another without a gap, and the row each ends at."""
         if not self._folder.is_dir():
             return
         reached = 0
         for part in sorted(self._folder.iterdir(), key=lambda each: each.name):
-            if not part.name.startswith("part-"):
+            named = _PART.fullmatch(part.name)
+            if named is None:
                 continue
-            start, stop = (int(number) for number in part.stem.split("-")[1:])
-            if start != reached:
+            start, stop = int(named[1]), int(named[2])
+            if start != reached or not _has_rows(part, stop - start):
                 return
             reached = stop
-            yield part, stop - start
+            yield part, stop
 
     def _remove_strangers(self) -> None:
         """Checkpoints of this shard's stage under other settings or inputs: nothing will ever resume them."""
@@ -372,6 +403,14 @@ def _image_sizes(batch: pa.RecordBatch) -> list[int]:
         return [0] * batch.num_rows
     lengths = pc.fill_null(pc.binary_length(batch.column("image")), 0)
     return list(lengths.to_pylist())
+
+
+def _has_rows(part: UPath, rows: int) -> bool:
+    try:
+        with part.open("rb") as stream:
+            return bool(pq.ParquetFile(stream).metadata.num_rows == rows)
+    except (pa.ArrowException, OSError):
+        return False
 
 
 class _HashingSink(io.RawIOBase):

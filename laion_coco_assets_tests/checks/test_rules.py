@@ -193,6 +193,28 @@ def test_a_file_that_is_not_there_is_skipped_with_its_name(copy: ShardStore) -> 
     assert results["published_captions"].status == Status.PASSED
 
 
+def test_published_without_its_ledger_is_a_violation(copy: ShardStore) -> None:
+    Path(copy.path(LEDGER, SHARD).path).unlink()
+    results = {each.rule.name: each for each in check_shard(copy, SHARD, all_rules())}
+    assert results["published_nothing_vanishes"].status == Status.FAILED
+    assert "without its ledger" in results["published_nothing_vanishes"].offenders[0].problem
+
+
+def test_a_damaged_page_is_a_violation_not_a_crash(copy: ShardStore) -> None:
+    path = Path(copy.path(Stage.PUBLISHED, SHARD).path)
+    content = bytearray(path.read_bytes())
+    content[10:200] = bytes(190)
+    path.write_bytes(content)
+    failed = [each for each in check_shard(copy, SHARD, all_rules()) if each.status == Status.FAILED]
+    assert "published_carried_over" in {each.rule.name for each in failed}
+
+
+def test_a_foreign_file_does_not_keep_the_others_from_being_compared(copy: ShardStore) -> None:
+    tamper(copy, Stage.BLIP_CANDIDATES, table(lambda found: found.drop_columns(["captions"])))
+    results = check_across(copy, [SHARD, "demo-00001"], all_rules())
+    assert {each.status for each in results} == {Status.PASSED}
+
+
 def test_a_damaged_file_fails_every_rule_that_reads_it(copy: ShardStore) -> None:
     path = Path(copy.path(Stage.PUBLISHED, SHARD).path)
     path.write_bytes(path.read_bytes()[:-20])

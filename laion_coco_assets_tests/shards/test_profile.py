@@ -36,6 +36,7 @@ def test_the_default_profile_has_the_original_settings() -> None:
     [
         ("[caption]\ntopp = 0.5", "caption.topp", "unknown key"),
         ("[capture]\nx = 1", "capture", "unknown key"),
+        ("[caption]\ntemperature = inf", "caption.temperature", "finite number"),
         ("[caption]\ntop_p = 1.5", "caption.top_p", "less than or equal to 1, not 1.5"),
         ('[caption]\ntop_k = "many"', "caption.top_k", "valid integer, not 'many'"),
         ("[caption]\ntop_k = true", "caption.top_k", "valid integer, not True"),
@@ -107,6 +108,17 @@ def test_a_local_model_counts_by_its_content_not_its_place(tmp_path: Path) -> No
     prints = [fingerprints(_with_model(tmp_path, folder))[Stage.BLIP_CANDIDATES] for folder in folders]
     assert prints[0] == prints[1]
     assert prints[0] != prints[2]
+
+
+def test_how_local_weights_are_used_counts_too(tmp_path: Path) -> None:
+    weights = tmp_path / "clip.safetensors"
+    weights.write_bytes(b"x")
+    prints = [
+        fingerprints(load_profile(write(tmp_path, f"[rank.model]\npath = '{weights}'\npretrained = '{tag}'")))
+        for tag in ("openai", "laion2b_s32b_b82k")
+    ]
+    changed = [stage for stage in STAGES if prints[0][stage] != prints[1][stage]]
+    assert changed == STAGES[STAGES.index(Stage.CLIP_L_TOP5) :]
 
 
 @pytest.mark.parametrize("at", [0, 1 << 24, (1 << 25) - 1])

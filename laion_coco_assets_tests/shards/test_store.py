@@ -101,6 +101,27 @@ def test_a_killed_process_leaves_its_checkpoints_and_frees_the_shard(tmp_path: P
     assert store.need(KEY.stage, KEY.shard).content == whole.need(KEY.stage, KEY.shard).content
 
 
+def test_a_damaged_part_is_done_again(tmp_path: Path) -> None:
+    store = ShardStore(tmp_path)
+    with pytest.raises(RuntimeError), store.write(KEY) as writer:  # noqa: PT012
+        writer.append(ROWS[:10])
+        raise RuntimeError
+    (part,) = store.checkpoint_dir(KEY).iterdir()
+    Path(part.path).write_bytes(b"PAR1")
+    (store.checkpoint_dir(KEY) / "part--1.parquet").touch()
+    with store.write(KEY) as writer:
+        assert writer.done == 0
+        writer.append(ROWS)
+    assert store.need(KEY.stage, KEY.shard).rows == len(ROWS)
+
+
+def test_what_another_process_finished_meanwhile_is_left_alone(store: ShardStore) -> None:
+    write(store)
+    with store.write(KEY) as writer:
+        assert writer.complete
+    assert store.need(KEY.stage, KEY.shard).rows == len(ROWS)
+
+
 def test_checkpoints_of_other_settings_are_not_resumed(store: ShardStore) -> None:
     old = StageKey(KEY.stage, KEY.shard, "0" * 32, KEY.inputs)
     with pytest.raises(RuntimeError), store.write(old) as writer:  # noqa: PT012
