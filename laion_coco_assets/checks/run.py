@@ -175,7 +175,7 @@ def _register_stage(
     *,
     strict: bool,
 ) -> bool:
-    """Make a stage's view; whether all its files have the contract's columns."""
+    """Make a stage's view; whether what stands in it has the contract's columns."""
     connection.register("empty", SCHEMAS[stage].empty_table())
     contract = _columns(connection, "SELECT * FROM empty")
     connection.unregister("empty")
@@ -193,7 +193,7 @@ def _register_stage(
             "file_row_number = true, filename = 'file_name') AS rows "
             f"JOIN files ON files.stage = '{stage}' AND files.path = rows.file_name"
         )
-    return len(fit) == len(paths)
+    return len(used) > 0 if strict else len(fit) == len(paths)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[str, str]]:
