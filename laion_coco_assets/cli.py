@@ -206,6 +206,8 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        for impatience in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(impatience, signal.SIG_IGN)  # the exit is under way, and short
         err.print("[yellow]interrupted:[/] what was done is kept; the same command goes on behind it", highlight=False)
         raise typer.Exit(130) from None
 

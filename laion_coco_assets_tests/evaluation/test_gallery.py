@@ -1,0 +1,44 @@
+"""The page of examples shows what was published, loads nothing, and text from the web stays text."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from laion_coco_assets.evaluation.gallery import gallery
+from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.conftest import DemoRun
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+def test_every_sample_has_its_picture_captions_and_scores(demo: DemoRun) -> None:
+    page = gallery(demo.store, demo.shards, title="t", intro="i", samples=6, notes={})
+    assert page.count("<article>") == page.count("data:image/jpeg;base64,") == 6
+    first = next(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0]))
+    assert first["top_caption"] in page
+    assert f"{first['all_similarities'][0]:.3f}" in page
+
+
+def test_text_from_the_web_stays_text(demo: DemoRun, tmp_path: Path) -> None:
+    shutil.copytree(demo.folder, tmp_path / "data")
+    store = ShardStore(tmp_path / "data")
+    path = store.path(Stage.PUBLISHED, demo.shards[0]).path
+    with pq.ParquetFile(path) as file:
+        rows, schema, said = file.read().to_pylist(), file.schema_arrow, dict(file.metadata.metadata)
+    said.pop(b"ARROW:schema")
+    for row in rows:
+        row.update(TEXT=HOSTILE, top_caption=HOSTILE, all_captions=[HOSTILE] * len(row["all_captions"]))
+    with pq.ParquetWriter(path, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        writer.add_key_value_metadata(said)
+    page = gallery(
+        store, demo.shards[:1], title=HOSTILE, intro=HOSTILE, samples=3, notes={rows[0]["sample_id"]: HOSTILE}
+    )
+    assert "<script" not in page
+    assert not re.search(r"<img [^>]*onerror", page)
+    assert "default-src 'none'" in page
