@@ -37,7 +37,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         store: ShardStoreResource,
         models: ModelsResource,
         progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult[Any] | None:
+    ) -> dg.MaterializeResult[Any]:
         """Captions that BLIP sampled for each image: the distinct ones in sampling order, and how often each was drawn.
 
         A sample's captions depend on its image, the profile and its seed alone: random numbers are keyed by seed,

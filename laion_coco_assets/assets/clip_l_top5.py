@@ -37,7 +37,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         store: ShardStoreResource,
         models: ModelsResource,
         progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult[Any] | None:
+    ) -> dg.MaterializeResult[Any]:
         """Cosine similarity of each image with all its candidates and its alt text, and the best candidates' indices.
 
         Every score is kept. Equal scores rank in sampling order.

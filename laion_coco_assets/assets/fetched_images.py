@@ -39,7 +39,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         source: SourceResource,
         fetcher: FetcherResource,
         progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult[Any] | None:
+    ) -> dg.MaterializeResult[Any]:
         """The images behind a shard's URLs, as they were served: one row per source row, with a reason where none came.
 
         Original bytes are kept when they are a supported image within the profile's limits. Nothing is dropped: a URL

@@ -32,7 +32,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     )
     def published(
         context: dg.AssetExecutionContext, store: ShardStoreResource, progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult[Any] | None:
+    ) -> dg.MaterializeResult[Any]:
         """The data set: LAION-COCO's columns with its names and types, then all scores, the sample id, the fingerprint.
 
         With it the ledger is written, one row per source row: published, or rejected at a stage for a reason.

@@ -38,7 +38,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         store: ShardStoreResource,
         models: ModelsResource,
         progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult[Any] | None:
+    ) -> dg.MaterializeResult[Any]:
         """The second CLIP's scores of the kept captions and the alt text, and the winner.
 
         A profile without a second ranker takes the first one's best; the scores are null then.

@@ -93,7 +93,7 @@ def run_shards(
     store: ShardStore,
     progress: Progress,
     plan: Callable[[str], Work],
-) -> dg.MaterializeResult[Any] | None:
+) -> dg.MaterializeResult[Any]:
     """Do a stage's work for every shard of the run; one bad shard fails alone.
 
     An exception would leave no shard of the run materialised, so it is held back until the others are done, and theirs
@@ -119,7 +119,7 @@ def run_shards(
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(info.content))
     for shard, (_, metadata) in done.items():
         context.add_asset_metadata(metadata, partition_key=shard)
-    return None
+    return dg.MaterializeResult()
 
 
 def _run_shard(

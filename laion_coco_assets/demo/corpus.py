@@ -61,7 +61,7 @@ EXPECTED_REASON: dict[Behaviour, str | None] = {
     "unavailable": "http_5xx",
     "hang": "timeout",
     "truncated_body": "truncated",
-    "truncated_image": "decode_error",
+    "truncated_image": "truncated",
     "html_as_jpeg": "not_an_image",
     "html_page": "not_an_image",
     "svg": "unsupported_format",

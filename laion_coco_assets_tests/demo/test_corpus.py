@@ -16,7 +16,7 @@ from laion_coco_assets.demo.scenes import random_scene, scene_from_json, split_o
 REASONS = {
     *("invalid_url", "credentials_in_url", "scheme", "blocked_address", "dns", "refused", "tls", "timeout"),
     *("too_many_redirects", "http_4xx", "rate_limited", "http_5xx", "too_large", "truncated", "opted_out"),
-    *("not_an_image", "unsupported_format", "bomb", "decode_error", "too_small", "aspect_ratio", "duplicate_url"),
+    *("not_an_image", "unsupported_format", "bomb", "too_small", "aspect_ratio", "duplicate_url"),
     "removed",
 }
 
