@@ -117,8 +117,8 @@ def _outcome(shard: str, result: dg.ExecuteInProcessResult, seconds: float) -> S
     }
     errors = {event.step_key or "run": _message(event) for event in result.all_events if event.is_step_failure}
     failed = [each for each in result.get_asset_check_evaluations() if not each.passed]
-    blocking = [each.check_name for each in failed if each.severity == dg.AssetCheckSeverity.ERROR]
-    warnings = [each.check_name for each in failed if each.severity == dg.AssetCheckSeverity.WARN]
+    blocking = sorted({each.check_name for each in failed if each.severity == dg.AssetCheckSeverity.ERROR})
+    warnings = sorted({each.check_name for each in failed if each.severity == dg.AssetCheckSeverity.WARN})
     return ShardOutcome(shard, seconds, metadata, errors, blocking, warnings)
 
 

@@ -50,7 +50,7 @@ def _stage_checks(
         for shard in shards:
             for result in check_shard(files, shard, selected, expected):
                 results[result.rule.name].append(result)
-                context.instance.report_runless_asset_event(_evaluation(stage, result))
+                context.op_execution_context.log_event(_evaluation(stage, result))
         for rule in selected:
             yield _over_shards(rule, results[rule.name])
 
@@ -74,7 +74,10 @@ def _severity(rule: Rule) -> dg.AssetCheckSeverity:
 
 
 def _evaluation(stage: Stage, result: RuleResult) -> dg.AssetCheckEvaluation:
-    """A shard's own result. Dagster 1.13 files a check's result under the run; only a reported one has a partition."""
+    """A shard's own result. Dagster 1.13 files a check's result under the run; only one that is logged has a partition.
+
+    Not a runless one: the instance's database takes one of those for a check and partition, and refuses the second.
+    """
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(stage.value),
         check_name=result.rule.name,
