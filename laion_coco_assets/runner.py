@@ -47,6 +47,7 @@ def run_shards(
 
     Raises:
         UserError: the settings can not be used.
+        KeyboardInterrupt: Ctrl-C; what was done is in checkpoints.
     """
     defs = build_defs(settings, {"progress": progress, **(overrides or {})})
     resources = dict(defs.resources or {})
@@ -56,14 +57,19 @@ def run_shards(
         instance.add_dynamic_partitions(SHARDS.name or "", list(shards))
         for shard in shards:
             started = time.monotonic()
-            result = dg.materialize(
-                assets,  # type: ignore[arg-type]  # Definitions type their assets more widely than materialize takes
-                partition_key=shard,
-                instance=instance,
-                resources=resources,
-                run_config=_QUIET,
-                raise_on_error=False,
-            )
+            try:
+                result = dg.materialize(
+                    assets,  # type: ignore[arg-type]  # Definitions type their assets more widely than materialize takes
+                    partition_key=shard,
+                    instance=instance,
+                    resources=resources,
+                    run_config=_QUIET,
+                    raise_on_error=False,
+                )
+            except dg.DagsterExecutionInterruptedError:
+                raise KeyboardInterrupt from None
+            if _interrupted(result):
+                raise KeyboardInterrupt
             yield _outcome(shard, result, time.monotonic() - started)
 
 
@@ -107,6 +113,12 @@ def _some_source_is_good(sources: Mapping[str, SourceShard], shards: Sequence[st
             return
     if error is not None:
         raise error
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether Ctrl-C ended a step: Dagster makes a failed step of it, and would go on with the next shard."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__ for error in errors)
 
 
 def _outcome(shard: str, result: dg.ExecuteInProcessResult, seconds: float) -> ShardOutcome:
