@@ -213,7 +213,7 @@ def test_a_violation_is_seen_at_its_shard(copy: DemoRun, instance: dg.DagsterIns
     check = dg.AssetCheckKey(dg.AssetKey("published"), "published_nothing_vanishes")
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=set(), asset_check_selection={check})
     for shard in copy.shards:
-        job.execute_in_process(partition_key=shard, instance=instance)
+        job.execute_in_process(partition_key=shard, instance=instance, raise_on_error=False)
     latest = {each.partition: each for each in _evaluations(instance, check.name) if each.partition}
     assert {shard: each.passed for shard, each in latest.items()} == {"demo-00000": True, "demo-00001": False}
     assert latest["demo-00001"].metadata["offenders"].value > 0
