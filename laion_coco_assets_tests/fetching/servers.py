@@ -28,10 +28,16 @@ class Connection:
         self.before = server.asked[path] - 1
         self._reader = reader
         self._writer = writer
+        self._sent = 0
 
     async def send(self, data: bytes) -> None:
+        """Send, up to 256 MiB a request: over TLS asyncio may not say that the client has left, and for ever is long."""
+        self._sent += len(data)
+        if self._sent > 256 << 20 or self._writer.is_closing():
+            raise ConnectionResetError("the client has left, or has had enough")
         self._writer.write(data)
         await self._writer.drain()
+        await asyncio.sleep(0)  # a drain that finds nothing to wait for lets nobody else have a turn
 
     async def answer(self, status: str = "200 OK", body: bytes = b"", *headers: str) -> None:
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
