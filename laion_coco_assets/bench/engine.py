@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -61,7 +62,7 @@ class Engine:
 
 
 class ScriptedCaptioner(Captioner):
-    """Samples as ever, then writes what the script says instead of what it drew."""
+    """Expects the script's words, samples as ever, then writes what the script says instead of what it drew."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -70,6 +71,14 @@ class ScriptedCaptioner(Captioner):
     def follow(self, script: Script) -> None:
         """Set the script."""
         self._script = script
+
+    def _expectation(self, sample_ids: Sequence[str], tree: Any, step: int, logits: torch.Tensor) -> torch.Tensor:
+        if self._script is None:
+            return logits
+        written = self._script.table(sample_ids, step + 1)[tree.images, tree.candidates, step]
+        branches = np.unique(np.stack([tree.rows, written]), axis=1)  # candidates that go on alike are one
+        rows, tokens = torch.from_numpy(branches).to(logits.device)
+        return self._script.expect(logits, rows, tokens)
 
     def _outcome(
         self,

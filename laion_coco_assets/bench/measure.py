@@ -55,7 +55,7 @@ def measure(
     sample_ids: Sequence[str],
     device: torch.device,
     rounds: int,
-    advance: Callable[[str], None] = lambda name: None,
+    advance: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Measurement]:
     """Each contestant once a round, in turn; `advance` is called with its name after each."""
     result: dict[str, Measurement] = defaultdict(Measurement)

@@ -23,7 +23,6 @@ _SPECIAL: Final = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[
 _PROMPT: Final = ("a", "picture", "of")
 _FIRST_WORD: Final = 1000
 _WORDS: Final = 30_522
-#: How many words of CLIP's vocabulary are taken in full.
 _SEED: Final = 0
 
 
@@ -139,9 +138,7 @@ def with_own_resnet(models: Models, size: Size, profile: Profile | None) -> Mode
 @lru_cache(maxsize=1)
 def _vocabulary() -> dict[str, int]:
     """BERT's layout with words of CLIP's vocabulary in it: a token here is about a token there, as with real captions."""
-    entries = {place: word for place, word in _SPECIAL.items()} | {
-        _FIRST_WORD + place: word for place, word in enumerate(_PROMPT)
-    }
+    entries = _SPECIAL | {_FIRST_WORD + place: word for place, word in enumerate(_PROMPT)}
     ending = "</w>"
     whole = (
         word.removesuffix(ending)

@@ -108,6 +108,7 @@ class _Scripted(LogitsProcessor):  # type: ignore[misc]  # transformers is not t
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         tokens = self._rows[:, input_ids.shape[1] - self._prompt, None]
+        # Certain beyond what random numbers can do; after the penalty, which therefore can not undo it.
         return scores.scatter_add(1, tokens, torch.full_like(tokens, 10_000, dtype=scores.dtype))  # type: ignore[return-value]
 
 

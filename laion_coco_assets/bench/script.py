@@ -2,16 +2,21 @@
 
 Random weights spread their probability over the vocabulary: 40 draws are 40 captions, of any length. Here the outcome of
 each draw is replaced, after all the work of sampling has been done, by the next token of a script: the same one for the
-engine and for both baselines.
+engine and for both baselines. Before, the script's next tokens are made likely, as a real model's are: what sampling
+costs depends on that where it looks at the likeliest tokens only.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
+#: Added to the scripted tokens' logits, of which random weights make some within 5 of zero.
+_RAISE: Final = 20.0
 #: Distinct captions an image over the mean, image by image, so that any few images are about the mean.
 _AROUND = (0, -2, 2, -3, 3, -1, 1, 0)
 
@@ -31,6 +36,12 @@ class Script:
             for candidate, tokens in enumerate(self.captions[sample_id]):
                 table[image, candidate, : len(tokens)] = tokens[:steps]
         return table
+
+    @staticmethod
+    def expect(logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits [rows, vocab] with `tokens[i]` of `rows[i]` (int64, both; no pair twice) raised."""
+        raised = torch.full_like(tokens, _RAISE, dtype=logits.dtype)
+        return logits.index_put((rows, tokens), raised, accumulate=True)
 
     @property
     def mean_tokens(self) -> float:

@@ -53,16 +53,22 @@ class Worker:
         states = states.repeat_interleave(len(limits), dim=0)
         seen = torch.tensor([prompt], device=blip.device).repeat(len(limits), 1)
         complete: list[torch.Tensor] = []
-        for step in range(int(limits.max()) + 1):
+        steps = int(limits.max()) + 1
+        written = None
+        if self._script is not None:
+            written = torch.from_numpy(self._script.table([sample_id], steps)[0]).to(blip.device)
+        for step in range(steps):
             logits = blip.model.text_decoder(
                 input_ids=seen, encoder_hidden_states=states, use_cache=False
             ).logits[:, -1].float()  # fmt: skip
+            if written is not None and self._script is not None:
+                rows = torch.arange(len(candidates), device=blip.device)
+                logits = self._script.expect(logits, rows, written[candidates, step])
             ending = logits.softmax(dim=-1)[:, blip.end_token]
             tokens = self._draw(logits, seen, step)
             ended = (tokens == blip.end_token) | (ending > settings.forced_end)
-            if self._script is not None:
-                table = torch.from_numpy(self._script.table([sample_id], step + 1)[0, :, step]).to(blip.device)
-                tokens = table[candidates]
+            if written is not None:
+                tokens = written[candidates, step]
                 ended = tokens == blip.end_token
             ended |= limits <= step
             complete += list(seen[ended])
