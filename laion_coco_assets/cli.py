@@ -64,7 +64,9 @@ def run(
     shards: Shards = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through a model together.")] = 16,
+    batch_size: Annotated[
+        int, typer.Option(min=0, help="Images that go through a model together; 0 picks itself from free memory.")
+    ] = 0,
     fetch_concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight.")] = 64,
     allow_network: Annotated[
         list[str] | None,

@@ -42,7 +42,7 @@ class Batches:
         self._asked = asked
         self._device = device
         self._bytes_each = max(bytes_each, 1)
-        self._ceiling = _CEILING.get(device.type, 1) * ceiling_factor
+        self._ceiling = most_at_once(device) * ceiling_factor
         self._fits: int | None = None  # what was found out the hard way
 
     @property
@@ -79,6 +79,11 @@ class Batches:
                 "%s ran out of memory with %d images at once; going on with %d", self._device, len(batch), size
             )
         return done
+
+
+def most_at_once(device: torch.device) -> int:
+    """Images beyond which a larger batch is no faster on such a device."""
+    return _CEILING.get(device.type, 1)
 
 
 def pick_batch_size(device: torch.device, bytes_each: int, ceiling: int) -> int:
