@@ -61,7 +61,7 @@ class LapClock:
 
     def _switch(self, name: str) -> None:
         if self._device.type == "cuda":
-            event = torch.cuda.Event(enable_timing=True)
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record(torch.cuda.current_stream(self._device))
             self._laps.append((name, event))
             return

@@ -80,7 +80,7 @@ def _sums(scores: torch.Tensor) -> torch.Tensor:
     """The rows' sums of `_weights`, float64 [rows, 1]; on a CPU a few rows at a time, which stay in its cache."""
     if scores.device.type != "cpu":
         return _weights(scores).sum(dim=1, keepdim=True)
-    return torch.cat([_weights(rows).sum(dim=1, keepdim=True) for rows in scores.split(_CACHED_ROWS)])
+    return torch.cat([_weights(rows).sum(dim=1, keepdim=True) for rows in torch.split(scores, _CACHED_ROWS)])
 
 
 def _kept(scores: torch.Tensor, top_k: int, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -26,7 +26,7 @@ def speed_up(model: Any) -> torch.memory_format:
             if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
                 setattr(block, conv_name, _fold(conv, norm))
                 setattr(block, norm_name, nn.Identity())
-    tower.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tower.to(memory_format=torch.channels_last)
     return torch.channels_last
 
 

@@ -103,5 +103,5 @@ def _unit(rows: Sequence[torch.Tensor]) -> NDArray[np.float64]:
     """Rows (float32 [width] on the host) made of length one in float64, as `torch.nn.functional.normalize` has it."""
     if not rows:
         return np.empty((0, 0), dtype=np.float64)
-    table = torch.stack(rows).double().numpy()
+    table = torch.stack(list(rows)).double().numpy()
     return np.asarray(table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12))
