@@ -85,7 +85,9 @@ class Plain:
         with self._clock.stage(f"{name}_text"):
             texts = [text for own in captions for text in own]
             tokens = clip.tokenizer(texts).to(clip.device)
-            encoded = [clip.model.encode_text(each, normalize=True).float() for each in torch.split(tokens, _TEXTS_AT_ONCE)]
+            encoded = [
+                clip.model.encode_text(each, normalize=True).float() for each in torch.split(tokens, _TEXTS_AT_ONCE)
+            ]
             split = torch.split(torch.cat(encoded), [len(own) for own in captions])
             return [(rows @ image).tolist() for rows, image in zip(split, image_rows, strict=True)]
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Tokens = tuple[int, ...]
 #: Added to the scripted tokens' logits, of which random weights make some within 5 of zero.
 _RAISE: Final = 20.0
+#: The original's min length: a shorter caption would be refused its end by the plain pipeline.
+_SHORTEST: Final = 5
 #: Distinct captions an image over the mean, image by image, so that any few images are about the mean.
 _AROUND = (0, -2, 2, -3, 3, -1, 1, 0)
 
@@ -88,7 +90,7 @@ def draw_script(
         count = min(candidates, max(1, mean_distinct + _AROUND[number % len(_AROUND)]))
         distinct: list[Tokens] = []
         while len(distinct) < count:
-            length = int(generator.integers(max(1, mean_tokens - 3), mean_tokens + 4))
+            length = int(generator.integers(max(_SHORTEST, mean_tokens - 3), max(_SHORTEST, mean_tokens + 3) + 1))
             older = distinct[int(generator.integers(len(distinct)))] if distinct else ()
             kept = int(generator.integers(min(len(older), length))) if older else 0
             caption = (*older[:kept], *(int(each) for each in generator.choice(words, length - kept)))
