@@ -176,9 +176,10 @@ def test_nothing_is_left_behind_however_it_ends(how: str):
         if how == "exit":
             with pytest.raises(RuntimeError, match="closed"):
                 list(stream)
-        while server.at_once:  # the server has seen all its clients leave; bounded by pytest's timeout
+        # The server is in this process: its ends are closed a moment after it has seen its clients leave. A socket that
+        # is never closed ends in pytest's timeout.
+        while open_sockets() > before:
             pass
-        assert open_sockets() <= before
 
 
 def test_an_error_of_the_url_source_reaches_the_caller():
