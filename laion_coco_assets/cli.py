@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(help="Shards as partitions of the Dagster instance in DAGSTER_HOME.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
+bench_app = typer.Typer(invoke_without_command=True)
+app.add_typer(bench_app, name="bench")
 
 out = Console()
 err = Console(stderr=True)
@@ -66,7 +68,9 @@ def run(
     shards: Shards = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through a model together.")] = 16,
+    batch_size: Annotated[
+        int, typer.Option(min=0, help="Images that go through a model together; 0 picks itself from free memory.")
+    ] = 0,
     fetch_concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight.")] = 64,
     allow_network: Annotated[
         list[str] | None,
@@ -178,6 +182,66 @@ def shards_list() -> None:
             out.print(key, highlight=False, markup=False)
 
 
+@bench_app.callback()
+def bench(
+    context: typer.Context,
+    profile: Annotated[str, typer.Option(help="Measure a profile's models; without it, random weights.")] = "",
+    size: Annotated[str, typer.Option(help="Of random models: full (the published sizes) or small.")] = "full",
+    images: Annotated[str, typer.Option(help="A folder of images; without it, some are drawn.")] = "",
+    count: Annotated[int, typer.Option(min=1, help="Images that the engine gets each round.")] = 8,
+    plain_count: Annotated[int, typer.Option(min=1, help="Images that the plain pipeline gets.")] = 4,
+    worker_count: Annotated[int, typer.Option(min=1, help="Images that the worker's procedure gets.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured, in turn.")] = 2,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    baseline_dtype: Annotated[str, typer.Option(help="The baselines' dtype; --dtype unless given.")] = "",
+    batch_size: Annotated[int, typer.Option(min=0, help="The engine's; 0 picks itself.")] = 0,
+    baseline_batch_size: Annotated[int, typer.Option(min=0, help="The plain pipeline's; 0: 1 on a CPU, 8 else.")] = 0,
+    sweep: Annotated[str, typer.Option(help="Batch sizes to tabulate for the engine, as 16,64,256.")] = "",
+    baseline_sweep: Annotated[str, typer.Option(help="Likewise for the plain pipeline; the best is then used.")] = "",
+    pipelines: Annotated[str, typer.Option(help="Which to measure; engine must be one.")] = "engine,plain,worker",
+    json: Annotated[str, typer.Option(help="Write the figures to this file.")] = "",
+) -> None:
+    """Measure the engine against the plain pipeline and the original worker's procedure, in turn, on this machine.
+
+    Full-size models with random weights need no download; 16 GB of memory in float32. See docs/PERFORMANCE.md.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from laion_coco_assets.bench.models import Size
+    from laion_coco_assets.bench.run import BenchSettings, run_bench
+
+    if size not in list(Size):
+        raise UserError(f"--size: must be {' or '.join(Size)}, not {size!r}")
+    settings = BenchSettings(
+        profile=profile,
+        size=Size(size),
+        images=images,
+        count=count,
+        plain_count=plain_count,
+        worker_count=worker_count,
+        rounds=rounds,
+        device=device,
+        dtype=dtype,
+        baseline_dtype=baseline_dtype,
+        batch_size=batch_size,
+        baseline_batch_size=baseline_batch_size,
+        sweep=_numbers("--sweep", sweep),
+        baseline_sweep=_numbers("--baseline-sweep", baseline_sweep),
+        pipelines=tuple(filter(None, pipelines.split(","))),
+        json=Path(json) if json else None,
+    )
+    with _interruptible("nothing was measured; begin again"):
+        run_bench(settings, out, err)
+
+
+def _numbers(flag: str, text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise UserError(f"{flag}: must be numbers above zero parted by commas, not {text!r}")
+    return tuple(int(part) for part in parts)
+
+
 def _instance() -> Any:
     import dagster as dg
 
@@ -200,15 +264,15 @@ def _selected(there: Sequence[str], wanted: Sequence[str] | None, where: str) ->
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C, or a polite kill, ends long work with one line instead of a traceback. 130 is the shell's code for it."""
+def _interruptible(left: str = "what was done is kept; the same command goes on behind it") -> Iterator[None]:
+    """Ctrl-C, or a polite kill, ends long work with one line instead of a traceback; `left` says what it leaves. 130: the shell's code."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
         yield
     except KeyboardInterrupt:
         for impatience in (signal.SIGINT, signal.SIGTERM):
             signal.signal(impatience, signal.SIG_IGN)  # the exit is under way, and short
-        err.print("[yellow]interrupted:[/] what was done is kept; the same command goes on behind it", highlight=False)
+        err.print(f"[yellow]interrupted:[/] {left}", highlight=False)
         raise typer.Exit(130) from None
 
 

@@ -25,7 +25,9 @@ class Settings(BaseModel):
     source: str = Field(default="", description="file, folder or glob of source shards; empty: <data_dir>/source")
     device: str = Field(default="auto", description="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps, cpu")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16, float16")
-    batch_size: int = Field(default=16, ge=1, le=4096, description="images that go through a model together")
+    batch_size: int = Field(
+        default=0, ge=0, le=4096, description="images that go through a model together; 0 picks itself from free memory"
+    )
     fetch_concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight")
     allow_networks: tuple[str, ...] = Field(
         default=(), description="private networks that images may be fetched from, as 10.1.0.0/16,127.0.0.0/8"

@@ -20,7 +20,7 @@ def test_settings_come_from_the_environment() -> None:
     [
         ("LAION_COCO_BATCHSIZE", "8", "names no setting; the settings are LAION_COCO_PROFILE, "),
         ("LAION_COCO_BATCH_SIZE", "many", "valid integer, unable to parse string as an integer, not 'many'"),
-        ("LAION_COCO_BATCH_SIZE", "0", "greater than or equal to 1, not '0'"),
+        ("LAION_COCO_BATCH_SIZE", "-1", "greater than or equal to 0, not '-1'"),
         ("LAION_COCO_ALLOW_NETWORKS", "everything", "does not appear to be an IPv4 or IPv6 network"),
     ],
 )

@@ -14,6 +14,8 @@ from laion_coco_assets.shards.profile import CaptionSettings
 
 #: The fast path looks at so many of the likeliest tokens; a top_p of 0.24 leaves one to five.
 _FAST: Final = 64
+#: So many rows of BLIP's vocabulary in float64 are a megabyte.
+_CACHED_ROWS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,19 @@ def filter_step(
 
 def _probability(scores: torch.Tensor, token: int) -> torch.Tensor:
     """softmax(scores)[:, token] in float64."""
-    weights = _weights(scores)
-    return weights[:, token] / weights.sum(dim=1)
+    return _weights(scores, of=scores[:, token : token + 1]).squeeze(1) / _sums(scores).squeeze(1)
 
 
-def _weights(scores: torch.Tensor) -> torch.Tensor:
-    """exp(scores) over each row's largest, float64."""
-    return (scores - scores.amax(dim=1, keepdim=True)).double().exp()
+def _weights(scores: torch.Tensor, of: torch.Tensor | None = None) -> torch.Tensor:
+    """exp(scores) over each row's largest, float64; of some of them when they are given."""
+    return ((scores if of is None else of) - scores.amax(dim=1, keepdim=True)).double().exp()
+
+
+def _sums(scores: torch.Tensor) -> torch.Tensor:
+    """The rows' sums of `_weights`, float64 [rows, 1]; on a CPU a few rows at a time, which stay in its cache."""
+    if scores.device.type != "cpu":
+        return _weights(scores).sum(dim=1, keepdim=True)
+    return torch.cat([_weights(rows).sum(dim=1, keepdim=True) for rows in torch.split(scores, _CACHED_ROWS)])
 
 
 def _kept(scores: torch.Tensor, top_k: int, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,7 +138,7 @@ def _kept_among_likeliest(
     top = scores.topk(_FAST, dim=1).indices.sort(dim=1).values  # ascending ids, so that the stable sort breaks ties
     values, order = scores.gather(1, top).sort(dim=1, descending=True, stable=True)
     tokens = top.gather(1, order)
-    everything = _weights(scores).sum(dim=1, keepdim=True)
+    everything = _sums(scores)
     weights = _weights(values)
     sums = weights.cumsum(dim=1)
     rest = (everything - sums[:, -1:]).clamp_(min=0)

@@ -8,9 +8,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from laion_coco_assets.captioning.batching import Batches
+from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
 from laion_coco_assets.captioning.decoder import BlipDecoder
 from laion_coco_assets.captioning.filtering import StepDistribution, filter_step
 from laion_coco_assets.captioning.loading import Blip
+from laion_coco_assets.captioning.preparing import prepared, to_device
 from laion_coco_assets.captioning.random_numbers import uniforms
 from laion_coco_assets.captioning.vision import encode_images
 from laion_coco_assets.errors import DeviceError, ProfileError
@@ -45,22 +48,21 @@ class Captioner:
         >>> captioner.caption([image], [sample_id])[0].captions
     """
 
-    def __init__(self, blip: Blip, settings: CaptionSettings, batch_size: int = 8) -> None:
+    def __init__(self, blip: Blip, settings: CaptionSettings, batch_size: int = 0, clock: Clock = NO_CLOCK) -> None:
         """Prepare.
 
         Args:
             blip: the model.
             settings: how to sample.
-            batch_size: images at once; no part of the result.
+            batch_size: images at once, no part of the result; 0 picks itself from the device's free memory.
+            clock: told of the stages `blip_preprocessing`, `blip_image` and `blip_decoding`.
 
         Raises:
             ProfileError: prompt and max lengths exceed what the model has positions for.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}")
         self._blip = blip
         self._settings = settings
-        self._batch_size = batch_size
+        self._clock = clock
         self._decoder = BlipDecoder(blip.model)
         self._limits = np.repeat(
             [each.tokens for each in settings.max_lengths], [each.candidates for each in settings.max_lengths]
@@ -75,6 +77,7 @@ class Captioner:
                 f"caption.max_lengths: {int(self._limits.max())} tokens after a prompt of {len(self._prompt)} are more "
                 f"than the {blip.positions} positions of {settings.model.path or settings.model.name}"
             )
+        self._batches = Batches(batch_size, blip.device, _bytes_an_image(blip, len(self._limits), longest))
 
     @property
     def revision(self) -> str:
@@ -93,31 +96,64 @@ class Captioner:
         """
         if len(images) != len(sample_ids):
             raise ValueError(f"{len(images)} images, but {len(sample_ids)} sample_ids")
-        result: list[Candidates] = []
-        for begin in range(0, len(images), self._batch_size):
-            batch = slice(begin, begin + self._batch_size)
-            drawn = self._sample(images[batch], sample_ids[batch])
-            result += [self._merge(each) for each in drawn]
-        return result
+        return [self._merge(each) for each in self._sample(images, sample_ids)]
 
-    @torch.inference_mode()
     def _sample(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[list[Tokens]]:
         """The tokens of every candidate of each image, prompt and end not included."""
-        blip = self._blip
+        with prepared(images, self._prepare, self._blip.device, window=2 * self._batches.size) as pixels:
+            places = range(len(images))
+            return self._batches.run(
+                places, lambda batch: self._sample_batch(pixels, batch, [sample_ids[each] for each in batch])
+            )
+
+    def _prepare(self, image: Image.Image) -> torch.Tensor:
+        return self._blip.preprocessing([image])[0]
+
+    @torch.inference_mode()
+    def _sample_batch(
+        self, prepared_pixels: Sequence[torch.Tensor], batch: Sequence[int], sample_ids: Sequence[str]
+    ) -> list[list[Tokens]]:
+        blip, clock = self._blip, self._clock
         candidates, steps = len(self._limits), int(self._limits.max())
         numbers = np.stack([uniforms(self._settings.seed, each, candidates, steps) for each in sample_ids])
-        pixels = blip.preprocessing(images).to(device=blip.device, dtype=blip.dtype)
-        states = self._decoder.look(encode_images(blip.model.vision_model, pixels))
-        logits, prefixes = self._decoder.start(states, self._prompt)
-        tree = _Tree(len(images), self._limits)
-        for step in range(steps):
-            distribution = self._filter(logits, prefixes.tokens, step)
-            tokens, ended = self._draw(distribution, tree.rows, numbers[tree.images, tree.candidates, step])
-            parents, children = tree.grow(tokens, (tokens == blip.end_token) | ended[tree.rows])
-            if not len(parents):
-                break
-            logits, prefixes = self._decoder.step(prefixes, parents, children)
+        with clock.stage("blip_preprocessing"):
+            pixels = to_device(prepared_pixels[batch[0] : batch[-1] + 1], blip.device, blip.dtype)
+        with clock.stage("blip_image"):
+            hidden = encode_images(blip.model.vision_model, pixels)
+        with clock.stage("blip_decoding"):
+            logits, prefixes = self._decoder.start(self._decoder.look(hidden), self._prompt)
+            tree = _Tree(len(batch), self._limits)
+            for step in range(steps):
+                logits = self._expectation(sample_ids, tree, step, logits)
+                distribution = self._filter(logits, prefixes.tokens, step)
+                tokens, ended = self._draw(distribution, tree.rows, numbers[tree.images, tree.candidates, step])
+                tokens, complete = self._outcome(sample_ids, tree, step, tokens, ended[tree.rows])
+                parents, children = tree.grow(tokens, complete)
+                if not len(parents):
+                    break
+                logits, prefixes = self._decoder.step(prefixes, parents, children)
         return tree.finished
+
+    def _expectation(
+        self,
+        sample_ids: Sequence[str],  # noqa: ARG002  # for who replaces this: the benchmark, whose captions are scripted
+        tree: "_Tree",  # noqa: ARG002
+        step: int,  # noqa: ARG002
+        logits: torch.Tensor,
+    ) -> torch.Tensor:
+        """What the model expects next, [rows, vocab] for the rows of `tree`."""
+        return logits
+
+    def _outcome(
+        self,
+        sample_ids: Sequence[str],  # noqa: ARG002  # for who replaces this: the benchmark, whose captions are scripted
+        tree: "_Tree",  # noqa: ARG002
+        step: int,  # noqa: ARG002
+        tokens: NDArray[np.int64],
+        ended: NDArray[np.bool_],
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Of each live candidate of `tree`: the token it drew, and whether it is complete without it."""
+        return tokens, (tokens == self._blip.end_token) | ended
 
     def _filter(self, logits: torch.Tensor, seen: torch.Tensor, step: int) -> StepDistribution:
         if logits.device.type == "mps":  # has no float64
@@ -210,3 +246,16 @@ class _Tree:
 
     def _keep(self, which: NDArray[np.bool_]) -> None:
         self.rows, self.images, self.candidates = self.rows[which], self.images[which], self.candidates[which]
+
+
+def _bytes_an_image(blip: Blip, candidates: int, length: int) -> int:
+    """An upper estimate of what one image needs: all candidates different, and all of them as long as may be."""
+    text, vision = blip.model.config.text_config, blip.model.config.vision_config
+    patches = (vision.image_size // vision.patch_size) ** 2 + 1
+    size = torch.empty((), dtype=blip.dtype).element_size()
+    tower = patches * (6 * vision.hidden_size + 2 * vision.intermediate_size) * size
+    looks = 2 * text.num_hidden_layers * patches * text.hidden_size * size
+    # The old cache, its chosen rows and the new cache lie side by side for a moment.
+    prefixes = 3 * candidates * 2 * text.num_hidden_layers * length * text.hidden_size * size
+    filtering = candidates * text.vocab_size * (2 * size + 4 + 3 * 8)
+    return int(tower + looks + max(prefixes, filtering) + min(prefixes, filtering))

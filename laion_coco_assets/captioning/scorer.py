@@ -7,8 +7,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from laion_coco_assets.captioning.batching import Batches
+from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
+from laion_coco_assets.captioning.image_tower import bytes_an_image, speed_up
 from laion_coco_assets.captioning.loading import Clip
-from laion_coco_assets.captioning.text_tower import encode_texts
+from laion_coco_assets.captioning.preparing import prepared, to_device
+from laion_coco_assets.captioning.text_tower import bytes_a_text, encode_texts
 
 
 class Scorer:
@@ -23,13 +27,28 @@ class Scorer:
         array([0.27, 0.18])
     """
 
-    def __init__(self, clip: Clip, image_batch_size: int = 16, text_batch_size: int = 128) -> None:
-        """Batch sizes bound the memory and are no part of the result."""
-        if image_batch_size < 1 or text_batch_size < 1:
-            raise ValueError(f"batch sizes are {image_batch_size} and {text_batch_size}")
+    def __init__(
+        self,
+        clip: Clip,
+        image_batch_size: int = 0,
+        text_batch_size: int = 0,
+        clock: Clock = NO_CLOCK,
+        name: str = "clip",
+    ) -> None:
+        """Take over a model: a convolutional image tower's batch norms are folded away, its weights laid out anew.
+
+        Args:
+            clip: the model.
+            image_batch_size: images at once, no part of the result; 0 picks itself from the device's free memory.
+            text_batch_size: likewise texts.
+            clock: told of the stages `<name>_preprocessing`, `<name>_image` and `<name>_text`.
+            name: what to call this model there.
+        """
         self._clip = clip
-        self._image_batch_size = image_batch_size
-        self._text_batch_size = text_batch_size
+        self._clock, self._name = clock, name
+        self._layout = speed_up(clip.model)
+        self._images = Batches(image_batch_size, clip.device, bytes_an_image(clip.model, clip.dtype))
+        self._texts = Batches(text_batch_size, clip.device, bytes_a_text(clip.model, clip.dtype), ceiling_factor=16)
 
     @property
     def revision(self) -> str:
@@ -56,28 +75,33 @@ class Scorer:
             for index, own in enumerate(texts)
         ]
 
-    @torch.inference_mode()
     def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
         """Unit vectors, float64 [images, width]."""
-        rows = []
-        for begin in range(0, len(images), self._image_batch_size):
-            batch = images[begin : begin + self._image_batch_size]
-            pixels = torch.stack([self._clip.preprocess(each) for each in batch])
-            rows.append(self._clip.model.encode_image(pixels.to(device=self._clip.device, dtype=self._clip.dtype)))
-        return _unit(rows)
+        clip = self._clip
+        with prepared(images, clip.preprocess, clip.device, window=2 * self._images.size) as pixels:
+            return _unit(self._images.run(range(len(images)), lambda batch: self._embed_batch(pixels, batch)))
+
+    @torch.inference_mode()
+    def _embed_batch(self, prepared_pixels: Sequence[torch.Tensor], batch: Sequence[int]) -> Sequence[torch.Tensor]:
+        clip = self._clip
+        with self._clock.stage(f"{self._name}_preprocessing"):
+            pixels = to_device(prepared_pixels[batch[0] : batch[-1] + 1], clip.device, clip.dtype)
+        with self._clock.stage(f"{self._name}_image"):
+            return clip.model.encode_image(pixels.contiguous(memory_format=self._layout)).float().cpu().unbind()  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Unit vectors, float64 [texts, width]."""
         if not texts:
             return _unit([])
-        tokens = self._clip.tokenizer(list(texts)).to(self._clip.device)
-        return _unit([encode_texts(self._clip.model, tokens, self._text_batch_size)])
+        with self._clock.stage(f"{self._name}_text"):
+            tokens = self._clip.tokenizer(list(texts)).to(self._clip.device)
+            return _unit(encode_texts(self._clip.model, tokens, self._texts))
 
 
-def _unit(rows: list[torch.Tensor]) -> NDArray[np.float64]:
-    """Rows of length one, in float64 on the host, as `torch.nn.functional.normalize` has it."""
+def _unit(rows: Sequence[torch.Tensor]) -> NDArray[np.float64]:
+    """Rows (float32 [width] on the host) made of length one in float64, as `torch.nn.functional.normalize` has it."""
     if not rows:
         return np.empty((0, 0), dtype=np.float64)
-    table = torch.cat(rows).float().cpu().double().numpy()
+    table = torch.stack(list(rows)).double().numpy()
     return np.asarray(table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12))

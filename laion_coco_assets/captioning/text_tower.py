@@ -1,11 +1,14 @@
 """CLIP's text tower at the texts' true length: sorted, cut at the end token where that is exact, in batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.transformer import TextTransformer
+
+from laion_coco_assets.captioning.batching import Batches
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ def _causal_tower(model: Any) -> _CausalTower | None:
     return _CausalTower(tower, pool, end_token)
 
 
-def encode_texts(model: Any, tokens: torch.Tensor, batch_size: int) -> torch.Tensor:
-    """What `model.encode_text` gives for each text, not normalised: [texts, width].
+def encode_texts(model: Any, tokens: torch.Tensor, batches: Batches) -> list[torch.Tensor]:
+    """What `model.encode_text` gives for each text, not normalised: float32 [width] on the host, one a text.
 
     A causal tower that reads its embedding off the end token sees each batch cut after its longest text, which is
     exact; any other sees the full context.
@@ -59,16 +62,28 @@ def encode_texts(model: Any, tokens: torch.Tensor, batch_size: int) -> torch.Ten
     Args:
         model: open_clip's.
         tokens: int64 [texts, context], on the model's device.
-        batch_size: texts at once.
+        batches: how many texts at once.
     """
     causal = _causal_tower(model)
-    if causal is None:
-        return torch.cat([model.encode_text(each) for each in torch.split(tokens, batch_size)])
-    ends = causal.ends(tokens)
+    ends = causal.ends(tokens) if causal else torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
     order = ends.argsort(stable=True)
-    encoded = []
-    for places in torch.split(order, batch_size):
-        length = int(ends[places[-1]]) + 1
-        encoded.append(causal.encode(tokens[places, :length], ends[places]))
-    result = torch.cat(encoded)
-    return result[order.argsort()]
+    lengths = (ends[order] + 1).tolist()
+
+    def encode(batch: Sequence[int]) -> Sequence[torch.Tensor]:
+        places = order[batch[0] : batch[-1] + 1]
+        if causal is None:
+            encoded = model.encode_text(tokens[places])
+        else:
+            encoded = causal.encode(tokens[places, : lengths[batch[-1]]], ends[places])
+        return encoded.float().cpu().unbind()  # type: ignore[no-any-return]
+
+    encoded = batches.run(range(len(tokens)), encode)
+    return [encoded[place] for place in order.argsort().tolist()]
+
+
+def bytes_a_text(model: Any, dtype: torch.dtype) -> int:
+    """An upper estimate of what one text of full length needs on the device while it is encoded."""
+    tower = getattr(model, "text", model)
+    width = int(getattr(getattr(tower, "ln_final", None), "normalized_shape", (1024,))[0])
+    context = int(getattr(tower, "context_length", None) or 77)
+    return context * width * 20 * torch.empty((), dtype=dtype).element_size()

@@ -18,7 +18,7 @@ def build_resources(settings: Settings, profile: Profile) -> dict[str, Any]:
         "fetcher": FetcherResource(
             concurrency=settings.fetch_concurrency, allow_networks=list(settings.allow_networks)
         ),
-        "models": ModelsResource(device=settings.device, dtype=settings.dtype, batch_size=settings.batch_size),
+        "models": ModelsResource(device=settings.device, dtype=settings.dtype, images_at_once=settings.batch_size),
         "progress": LoggedProgress(),
     }
     if profile.name == "demo" and not settings.source:

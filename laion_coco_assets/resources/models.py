@@ -20,15 +20,28 @@ class ModelsResource(dg.ConfigurableResource["ModelsResource"]):
 
     device: str = Field(default="auto", description="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps, cpu.")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float16.")
-    batch_size: int = Field(default=16, description="Images that go through a model together.")
+    images_at_once: int = Field(
+        default=0, description="Images that go through a model together; 0 picks itself from the device's free memory."
+    )
+
+    @property
+    def batch_size(self) -> int:
+        """How many images to hand to a model at a time: as many as may go through it together.
+
+        It takes fewer at once where memory does not suffice, and again fewer when it runs out.
+        """
+        from laion_coco_assets.captioning.batching import most_at_once
+        from laion_coco_assets.captioning.device import resolve_device
+
+        return self.images_at_once or most_at_once(resolve_device(self.device))
 
     def captioner(self, settings: CaptionSettings) -> Captioner:
         """BLIP with its sampling settings; raises ModelUnavailableError or DeviceError."""
-        return _captioner(settings, self.device, self.dtype, self.batch_size)
+        return _captioner(settings, self.device, self.dtype, self.images_at_once)
 
     def scorer(self, source: ClipSource, setting: str) -> Scorer:
         """A CLIP; raises ModelUnavailableError, which names `setting`, the profile's key of a local copy, or DeviceError."""
-        return _scorer(source, setting, self.device, self.dtype, self.batch_size)
+        return _scorer(source, setting, self.device, self.dtype, self.images_at_once)
 
     def where(self) -> str:
         """Device and dtype as they come out here, for the record: `cuda:0 bfloat16`."""

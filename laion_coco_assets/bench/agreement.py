@@ -1,0 +1,59 @@
+"""Whether a precision ranks as float32 does: the same images and captions through both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laion_coco_assets.bench.engine import Ranking
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of a precision with float32, over samples with at least two captions.
+
+    Shares are of samples; correlations are Spearman's, within a sample, averaged; the largest difference of a score is
+    over all pairs.
+    """
+
+    samples: int
+    same_winner: float
+    same_top: float
+    clip_l_correlation: float
+    rn50x64_correlation: float
+    largest_difference: float
+
+
+def compare(half: Sequence[Ranking], exact: Sequence[Ranking]) -> Agreement:
+    """Two rankings of the same captions.
+
+    Final scores are compared where both kept the same captions: elsewhere they are of different texts.
+    """
+    pairs = [(a, b) for a, b in zip(half, exact, strict=True) if len(b.captions) > 1]
+    finals = []
+    for a, b in pairs:
+        shared = [place for place in b.top if place in a.top]
+        if len(shared) > 1:
+            finals.append(
+                spearman(*(np.array([each.final[each.top.index(place)] for place in shared]) for each in (a, b)))
+            )
+    return Agreement(
+        samples=len(pairs),
+        same_winner=float(np.mean([a.winner == b.winner for a, b in pairs])),
+        same_top=float(np.mean([set(a.top) == set(b.top) for a, b in pairs])),
+        clip_l_correlation=float(np.mean([spearman(a.scores, b.scores) for a, b in pairs])),
+        rn50x64_correlation=float(np.mean(finals)) if finals else float("nan"),
+        largest_difference=float(max(np.abs(a.scores - b.scores).max() for a, b in pairs)),
+    )
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Rank correlation; 1 for two orders that are the same. Equal scores share the mean of their ranks."""
+    ranks = [_ranks(each) - (len(each) - 1) / 2 for each in (a, b)]
+    norm = float(np.linalg.norm(ranks[0]) * np.linalg.norm(ranks[1]))
+    return float(ranks[0] @ ranks[1]) / norm if norm else 1.0
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([(values < each).sum() + ((values == each).sum() - 1) / 2 for each in values])

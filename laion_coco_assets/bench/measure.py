@@ -1,0 +1,102 @@
+"""Measuring pipelines in turn, so that a machine that slows down slows all of them down."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+
+from laion_coco_assets.bench.clock import LapClock, peak_memory, reset_peak_memory
+from laion_coco_assets.bench.pipelines import Pipeline
+from laion_coco_assets.captioning.batching import is_out_of_memory, release_memory
+
+
+@dataclass
+class Contestant:
+    """A pipeline, the clock it was built with, and how many of the images it gets each round."""
+
+    pipeline: Pipeline
+    clock: LapClock
+    images: int
+
+
+@dataclass
+class Measurement:
+    """What came of a pipeline: one dictionary of stages (seconds an image) a round; their sum is the whole."""
+
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    peak_memory_bytes: int = 0
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Mean seconds an image."""
+        names = dict.fromkeys(name for each in self.rounds for name in each)
+        return {name: sum(each.get(name, 0.0) for each in self.rounds) / len(self.rounds) for name in names}
+
+    @property
+    def seconds_an_image(self) -> float:
+        """Mean, end to end."""
+        return sum(self.stages.values())
+
+    @property
+    def images_per_s(self) -> float:
+        """End to end."""
+        return 1 / self.seconds_an_image
+
+    def share(self, stages: Sequence[str]) -> float:
+        """Of the whole time, what these stages took."""
+        return sum(self.stages.get(name, 0.0) for name in stages) / self.seconds_an_image
+
+
+def measure(
+    contestants: Mapping[str, Contestant],
+    images: Sequence[Image.Image],
+    sample_ids: Sequence[str],
+    device: torch.device,
+    rounds: int,
+    advance: Callable[[str], None] = lambda _: None,
+) -> dict[str, Measurement]:
+    """Each contestant once a round, in turn; `advance` is called with its name after each."""
+    result: dict[str, Measurement] = defaultdict(Measurement)
+    for _ in range(rounds):
+        for name, each in contestants.items():
+            reset_peak_memory(device)
+            seconds = time_once(each, images[: each.images], sample_ids[: each.images])
+            result[name].rounds.append(seconds)
+            result[name].peak_memory_bytes = max(result[name].peak_memory_bytes, peak_memory(device))
+            release_memory(device)
+            advance(name)
+    return dict(result)
+
+
+def time_once(contestant: Contestant, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> dict[str, float]:
+    """Seconds an image of each stage."""
+    contestant.clock.start()
+    contestant.pipeline.run(images, sample_ids)
+    return {name: seconds / len(images) for name, seconds in contestant.clock.stop().items()}
+
+
+def sweep(
+    build: Callable[[int], Contestant],
+    sizes: Sequence[int],
+    images: Sequence[Image.Image],
+    sample_ids: Sequence[str],
+    device: torch.device,
+) -> dict[int, float | None]:
+    """Images a second by batch size, over at least two full batches; None where it does not fit."""
+    rates: dict[int, float | None] = {}
+    for size in sizes:
+        count = max(len(images), 2 * size)
+        chosen = [place % len(images) for place in range(count)]
+        contestant = build(size)
+        try:
+            own, ids = [images[each] for each in chosen], [sample_ids[each] for each in chosen]
+            time_once(contestant, own[:size], ids[:size])  # warm-up
+            rates[size] = 1 / sum(time_once(contestant, own, ids).values())
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            rates[size] = None
+        release_memory(device)
+    return rates

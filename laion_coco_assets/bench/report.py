@@ -1,0 +1,120 @@
+"""What the benchmark found, as a table for people and as the JSON that others read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from laion_coco_assets.bench.agreement import Agreement
+from laion_coco_assets.bench.measure import Measurement
+
+TOWERS: Final = ("blip_image", "clip_l_image", "rn50x64_image")
+_BASELINES: Final = ("plain", "worker")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one run of the benchmark found; rates in images and TFLOP a second."""
+
+    device: str
+    dtype: str
+    baseline_dtype: str
+    images: int
+    measurements: Mapping[str, Measurement]
+    tower_tflop: float
+    matmul_tflops: float
+    captions: str
+    agreement: Agreement | None = None
+
+    @property
+    def ratio(self) -> dict[str, float]:
+        """How many times as many images a second as a baseline the engine does."""
+        engine = self.measurements["engine"].images_per_s
+        return {name: engine / self.measurements[name].images_per_s for name in _BASELINES if name in self.measurements}
+
+    @property
+    def tower_share(self) -> float:
+        """Of the engine's time, what is spent inside the three image towers."""
+        return self.measurements["engine"].share(TOWERS)
+
+    @property
+    def tflops(self) -> float:
+        """The image towers' arithmetic over the engine's whole time."""
+        return self.tower_tflop * self.measurements["engine"].images_per_s
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that is documented in docs/PERFORMANCE.md."""
+        pipelines = {
+            name: {
+                "images_per_s": each.images_per_s,
+                "stages": each.stages,
+                "peak_memory_bytes": each.peak_memory_bytes,
+            }
+            for name, each in self.measurements.items()
+        }
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "images": self.images,
+            **pipelines,
+            "ratio": self.ratio,
+            "tower_share": self.tower_share,
+            "tflops": self.tflops,
+            "matmul_tflops": self.matmul_tflops,
+        }
+
+    def write(self, file: Path) -> None:
+        """As JSON."""
+        file.write_text(json.dumps(self.as_json(), indent=2) + "\n", encoding="utf-8")
+
+    def print(self, out: Console) -> None:
+        """As tables."""
+        out.print(f"{self.device}, {self.dtype} (baselines {self.baseline_dtype})", highlight=False)
+        out.print(self.captions, highlight=False)
+        out.print(_stages(self.measurements))
+        for name, ratio in self.ratio.items():
+            out.print(f"engine / {name}: [bold]{ratio:.2f}[/]x", highlight=False)
+        out.print(
+            f"inside the image towers: {self.tower_share:.0%} of the engine's time\n"
+            f"image towers' arithmetic over the whole time: {self.tflops:.3f} TFLOP/s, "
+            f"{self.tflops / self.matmul_tflops:.0%} of the {self.matmul_tflops:.3f} TFLOP/s of a matrix product here",
+            highlight=False,
+        )
+        if self.agreement is not None:
+            found = self.agreement
+            out.print(
+                f"{self.dtype} against float32, the same captions of {found.samples} images: same winner "
+                f"{found.same_winner:.0%}, same five {found.same_top:.0%}, rank correlation "
+                f"{found.clip_l_correlation:.3f} (ViT-L/14) and {found.rn50x64_correlation:.3f} (RN50x64), "
+                f"largest difference of a score {found.largest_difference:.4f}",
+                highlight=False,
+            )
+
+
+def _stages(measurements: Mapping[str, Measurement]) -> Table:
+    table = Table(title="Seconds an image", title_justify="left")
+    table.add_column("stage")
+    for name in measurements:
+        table.add_column(name, justify="right")
+    for stage in dict.fromkeys(stage for each in measurements.values() for stage in each.stages):
+        cells = [each.stages.get(stage) for each in measurements.values()]
+        table.add_row(stage, *("" if seconds is None else f"{seconds:.4f}" for seconds in cells))
+    table.add_section()
+    table.add_row("end to end", *(f"{each.seconds_an_image:.4f}" for each in measurements.values()))
+    table.add_row("images/s", *(f"{each.images_per_s:.3f}" for each in measurements.values()))
+    table.add_row("peak memory, GiB", *(f"{each.peak_memory_bytes / (1 << 30):.2f}" for each in measurements.values()))
+    return table
+
+
+def rates_table(title: str, rates: Mapping[int, float | None]) -> Table:
+    """Images a second by batch size."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("batch size", justify="right")
+    table.add_column("images/s", justify="right")
+    for size, rate in rates.items():
+        table.add_row(str(size), "does not fit" if rate is None else f"{rate:.2f}")
+    return table

@@ -1,0 +1,232 @@
+"""`laion-coco bench`, from its flags to its report."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from laion_coco_assets.bench.agreement import Agreement, compare
+from laion_coco_assets.bench.clock import LapClock, matmul_tflops
+from laion_coco_assets.bench.engine import Engine
+from laion_coco_assets.bench.flops import tower_tflop
+from laion_coco_assets.bench.images import load_images
+from laion_coco_assets.bench.measure import Contestant, measure, sweep, time_once
+from laion_coco_assets.bench.models import Models, Size, profile_models, random_models, with_own_resnet
+from laion_coco_assets.bench.pipelines import PipelineFactory
+from laion_coco_assets.bench.plain import Plain
+from laion_coco_assets.bench.report import Report, rates_table
+from laion_coco_assets.bench.script import Script, draw_script
+from laion_coco_assets.bench.worker import Worker
+from laion_coco_assets.captioning.batching import release_memory
+from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.shards.profile import Profile, load_profile
+
+_FACTORIES: Final[dict[str, PipelineFactory]] = {"engine": Engine, "plain": Plain, "worker": Worker}
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """The command's flags. `profile` empty: random weights of `size`. Batch sizes: 0 picks itself."""
+
+    profile: str = ""
+    size: Size = Size.FULL
+    images: str = ""
+    count: int = 8
+    plain_count: int = 4
+    worker_count: int = 1
+    rounds: int = 2
+    device: str = "auto"
+    dtype: str = "auto"
+    baseline_dtype: str = ""
+    batch_size: int = 0
+    baseline_batch_size: int = 0
+    sweep: tuple[int, ...] = ()
+    baseline_sweep: tuple[int, ...] = ()
+    pipelines: tuple[str, ...] = ("engine", "plain", "worker")
+    mean_tokens: int = 11
+    mean_distinct: int = 10
+    json: Path | None = None
+
+
+def run_bench(settings: BenchSettings, out: Console, err: Console) -> Report:
+    """Build the models, measure in turn, print, write the JSON.
+
+    Raises:
+        UserError: impossible flags; a model, device or dtype that is not to be had.
+    """
+    unknown = [name for name in settings.pipelines if name not in _FACTORIES]
+    if unknown or "engine" not in settings.pipelines:
+        raise UserError(f"--pipelines: must hold engine, and may hold plain and worker, not {', '.join(unknown)}")
+    if settings.json is not None and not settings.json.absolute().parent.is_dir():
+        raise UserError(f"--json {settings.json}: its folder does not exist")
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
+    baseline_dtype = resolve_dtype(settings.baseline_dtype, device) if settings.baseline_dtype else dtype
+    images = load_images(settings.images, settings.count)
+    sample_ids = [f"{number:032x}" for number in range(len(images))]
+    profile = load_profile(settings.profile) if settings.profile else None
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err
+    ) as bars:
+        building = bars.add_task("models", total=2)
+        models = _build(settings, profile, device, dtype)
+        bars.advance(building)
+        baselines = (
+            with_own_resnet(models, settings.size, profile)
+            if baseline_dtype == dtype
+            else _build(settings, profile, device, baseline_dtype)
+        )
+        bars.advance(building)
+        tflop = tower_tflop(baselines)
+        script = _script(settings, models, sample_ids)
+        build = _Builder(models, baselines, script, device)
+        settings = _sweep(settings, build, images, sample_ids, out)
+        contestants = _contestants(settings, build)
+        warming = bars.add_task("warm-up", total=len(contestants))
+        for name, each in contestants.items():
+            if name != "worker" or device.type != "cpu":  # minutes an image, and nothing there to warm up
+                time_once(each, images[:1], sample_ids[:1])
+            bars.advance(warming)
+        measuring = bars.add_task("measuring", total=settings.rounds * len(contestants))
+        rate = matmul_tflops(device, dtype)
+        measurements = measure(
+            contestants, images, sample_ids, device, settings.rounds, lambda _: bars.advance(measuring)
+        )
+        agreement = None
+        if dtype != torch.float32:
+            comparing = bars.add_task(f"{dtype} against float32", total=1)
+            agreement = _agreement(settings, profile, models, script, images, sample_ids)
+            bars.advance(comparing)
+
+    report = Report(
+        device=_name(device),
+        dtype=str(dtype).removeprefix("torch."),
+        baseline_dtype=str(baseline_dtype).removeprefix("torch."),
+        images=len(images),
+        measurements=measurements,
+        tower_tflop=tflop,
+        matmul_tflops=rate,
+        captions=_describe(script),
+        agreement=agreement,
+    )
+    report.print(out)
+    if settings.json is not None:
+        report.write(settings.json)
+    return report
+
+
+@dataclass(frozen=True)
+class _Builder:
+    models: Models
+    baselines: Models
+    script: Script | None
+    device: torch.device
+
+    def __call__(self, name: str, batch_size: int, count: int) -> Contestant:
+        clock = LapClock(self.device)
+        models = self.models if name == "engine" else self.baselines
+        return Contestant(_FACTORIES[name](models, self.script, clock, batch_size), clock, count)
+
+
+def _build(settings: BenchSettings, profile: Profile | None, device: torch.device, dtype: torch.dtype) -> Models:
+    if profile is not None:
+        return profile_models(profile, device, dtype)
+    return random_models(settings.size, device, dtype)
+
+
+def _script(settings: BenchSettings, models: Models, sample_ids: Sequence[str]) -> Script | None:
+    """None when the weights are real: their captions are as long and as many as they are."""
+    if not models.words:
+        return None
+    return draw_script(
+        sample_ids,
+        models.words,
+        models.blip.end_token,
+        candidates=models.settings.candidates,
+        mean_tokens=settings.mean_tokens,
+        mean_distinct=settings.mean_distinct,
+    )
+
+
+def _contestants(settings: BenchSettings, build: _Builder) -> dict[str, Contestant]:
+    sizes = {"engine": settings.batch_size, "plain": settings.baseline_batch_size, "worker": 1}
+    counts = {"engine": settings.count, "plain": settings.plain_count, "worker": settings.worker_count}
+    return {name: build(name, sizes[name], min(counts[name], settings.count)) for name in settings.pipelines}
+
+
+def _sweep(
+    settings: BenchSettings,
+    build: _Builder,
+    images: Sequence[Image.Image],
+    sample_ids: Sequence[str],
+    out: Console,
+) -> BenchSettings:
+    """The tables over batch sizes, if asked for; the best of the plain pipeline's is then what it is measured with."""
+
+    def rates(name: str, sizes: Sequence[int]) -> dict[int, float | None]:
+        make: Callable[[int], Contestant] = lambda size: build(name, size, settings.count)  # noqa: E731
+        found = sweep(make, sizes, images, sample_ids, build.device)
+        out.print(rates_table(f"{name}, by batch size", found))
+        return found
+
+    if settings.sweep:
+        rates("engine", settings.sweep)
+    if settings.baseline_sweep:
+        fitting = {size: rate for size, rate in rates("plain", settings.baseline_sweep).items() if rate is not None}
+        if fitting:
+            best = max(fitting, key=lambda size: fitting[size])
+            settings = replace(settings, baseline_batch_size=best, plain_count=max(best, settings.plain_count))
+    return settings
+
+
+def _agreement(
+    settings: BenchSettings,
+    profile: Profile | None,
+    models: Models,
+    script: Script | None,
+    images: Sequence[Image.Image],
+    sample_ids: Sequence[str],
+) -> Agreement:
+    """The engine's captions ranked by its own CLIPs and by the same in float32."""
+    engine = Engine(models, script, batch_size=settings.batch_size)
+    captions = engine.caption(images, sample_ids)
+    half = engine.rank(images, captions)
+    del engine
+    release_memory(models.blip.device)
+    exact = _build(settings, profile, models.blip.device, torch.float32)
+    return compare(half, Engine(exact, script, batch_size=settings.batch_size).rank(images, captions))
+
+
+def _describe(script: Script | None) -> str:
+    if script is None:
+        return "captions: the weights' own"
+    return (
+        f"captions: scripted, the same for all; {script.mean_tokens:.1f} tokens on average, "
+        f"{script.mean_distinct:.1f} of {len(next(iter(script.captions.values())))} distinct, "
+        f"{script.mean_prefixes:.0f} distinct prefixes an image"
+    )
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return "mps"
+    return f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}" + (
+        ", bfloat16 instructions" if _has_bfloat16_instructions() else ", no bfloat16 instructions"
+    )
+
+
+def _has_bfloat16_instructions() -> bool:
+    try:
+        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return any(flag in facts for flag in ("avx512_bf16", "amx_bf16", " bf16"))

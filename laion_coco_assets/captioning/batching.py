@@ -1,0 +1,146 @@
+"""How many images go through a model together: as many as fit and pay, fewer when memory runs out, none lost by it."""
+
+import gc
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import torch
+
+from laion_coco_assets.errors import DeviceError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Of the free memory so much is planned with: estimates are estimates, and others use the device too.
+_USABLE: Final = 0.6
+#: More at once is no faster: a CPU's matrix products are at full speed with a few images, a GPU's with some hundred.
+_CEILING: Final = {"cpu": 8, "mps": 16, "cuda": 256}
+_log = logging.getLogger(__name__)
+
+
+class Batches:
+    """Takes items through `work` a batch at a time, with a batch size that is no part of the result.
+
+    Example:
+        >>> Batches(0, device, bytes_each=300 << 20).run(images, encode)  # 0: picks itself
+    """
+
+    def __init__(self, asked: int, device: torch.device, bytes_each: int, ceiling_factor: int = 1) -> None:
+        """Prepare.
+
+        Args:
+            asked: items at once; 0 lets it pick itself, anew at each run, from the memory that is free then.
+            device: where the work is done.
+            bytes_each: an upper estimate of what one item needs on the device while it is worked on.
+            ceiling_factor: how many items are as much work as one image, for the size beyond which nothing is gained.
+        """
+        if asked < 0:
+            raise ValueError(f"batch size is {asked}")
+        self._asked = asked
+        self._device = device
+        self._bytes_each = max(bytes_each, 1)
+        self._ceiling = most_at_once(device) * ceiling_factor
+        self._fits: int | None = None  # what was found out the hard way
+
+    @property
+    def size(self) -> int:
+        """Items at once, as things are now."""
+        size = self._asked or pick_batch_size(self._device, self._bytes_each, self._ceiling)
+        return size if self._fits is None else min(size, self._fits)
+
+    def run(self, items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
+        """What `work` gives for each item, in order. A batch that runs out of memory is done again in halves.
+
+        Raises:
+            DeviceError: not even one item fits.
+        """
+        done: list[R] = []
+        size = self.size
+        while len(done) < len(items):
+            batch = items[len(done) : len(done) + size]
+            try:
+                done += work(batch)
+                continue
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(batch) == 1:
+                    raise DeviceError(
+                        f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
+                        "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
+                    ) from error
+            # Outside of the handler: the error's frames hold on to the batch's tensors.
+            size = self._fits = len(batch) // 2
+            release_memory(self._device)
+            _log.warning(
+                "%s ran out of memory with %d images at once; going on with %d", self._device, len(batch), size
+            )
+        return done
+
+
+def most_at_once(device: torch.device) -> int:
+    """Images beyond which a larger batch is no faster on such a device."""
+    return _CEILING.get(device.type, 1)
+
+
+def pick_batch_size(device: torch.device, bytes_each: int, ceiling: int) -> int:
+    """As many items as fit into the free memory with room to spare, and no more than make it faster."""
+    return max(1, min(ceiling, int(free_memory(device) * _USABLE) // bytes_each))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory ran out, in whichever way the device has."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    )
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what is not in use, so that a smaller batch finds it in one piece."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on a device; on a CPU, of the machine's and of the container's the lesser."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return min(_machine_free(), _container_free())
+
+
+def _machine_free() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2 if pages else 4 << 30
+
+
+def _container_free() -> int:
+    """What a control group (version 2) still allows; a page cache it could drop counts as free."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        if limit == "max":
+            return 1 << 62
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        facts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        return max(0, int(limit) - used + int(facts.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        return 1 << 62
+
+
+def _gibibytes(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"
