@@ -127,12 +127,14 @@ def profile_models(profile: Profile, device: torch.device, dtype: torch.dtype) -
     )
 
 
-def with_own_resnet(models: Models, size: Size, profile: Profile | None) -> Models:
-    """The same models but for a second RN50x64, as it was loaded: the engine changes the one it is given."""
+def with_own_clips(models: Models, size: Size, profile: Profile | None) -> Models:
+    """The same models but for second CLIPs, as they were loaded: the engine changes the ones it is given."""
     device, dtype = models.rn50x64.device, models.rn50x64.dtype
     if profile is not None and profile.final is not None:
-        return replace(models, rn50x64=load_clip(profile.final.model, device, dtype))
-    return replace(models, rn50x64=_random_clip("RN50x64", size, device, dtype))
+        clip_l, rn50x64 = (load_clip(source, device, dtype) for source in (profile.rank.model, profile.final.model))
+    else:
+        clip_l, rn50x64 = (_random_clip(name, size, device, dtype) for name in ("ViT-L-14", "RN50x64"))
+    return replace(models, clip_l=clip_l, rn50x64=rn50x64)
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from laion_coco_assets.bench.engine import Engine
 from laion_coco_assets.bench.flops import tower_tflop
 from laion_coco_assets.bench.images import load_images
 from laion_coco_assets.bench.measure import Contestant, measure, sweep, time_once
-from laion_coco_assets.bench.models import Models, Size, profile_models, random_models, with_own_resnet
+from laion_coco_assets.bench.models import Models, Size, profile_models, random_models, with_own_clips
 from laion_coco_assets.bench.pipelines import PipelineFactory
 from laion_coco_assets.bench.plain import Plain
 from laion_coco_assets.bench.report import Report, rates_table
@@ -79,7 +79,7 @@ def run_bench(settings: BenchSettings, out: Console, err: Console) -> Report:
         models = _build(settings, profile, device, dtype)
         bars.advance(building)
         baselines = (
-            with_own_resnet(models, settings.size, profile)
+            with_own_clips(models, settings.size, profile)
             if baseline_dtype == dtype
             else _build(settings, profile, device, baseline_dtype)
         )

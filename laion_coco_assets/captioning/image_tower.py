@@ -13,7 +13,7 @@ def speed_up(model: Any) -> torch.memory_format:
 
     A ModifiedResNet (RN50x64) in eval mode gets its batch norms folded into the convolutions before them, in float32
     whatever it computes in, and its weights in channels_last. Any other tower is left as it is: transformers are
-    matrix products already, and open_clip's attention goes through SDPA.
+    matrix products already.
     """
     tower = getattr(model, "visual", None)
     if not isinstance(tower, ModifiedResNet) or tower.training:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from laion_coco_assets.captioning.attention import use_own_attention
 from laion_coco_assets.captioning.batching import Batches
 from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
 from laion_coco_assets.captioning.image_tower import bytes_an_image, speed_up
@@ -35,7 +36,7 @@ class Scorer:
         clock: Clock = NO_CLOCK,
         name: str = "clip",
     ) -> None:
-        """Take over a model: a convolutional image tower's batch norms are folded away, its weights laid out anew.
+        """Take over a model: its attention is exchanged, a convolutional image tower's batch norms are folded away.
 
         Args:
             clip: the model.
@@ -46,6 +47,7 @@ class Scorer:
         """
         self._clip = clip
         self._clock, self._name = clock, name
+        use_own_attention(clip.model)
         self._layout = speed_up(clip.model)
         self._images = Batches(image_batch_size, clip.device, bytes_an_image(clip.model, clip.dtype))
         self._texts = Batches(text_batch_size, clip.device, bytes_a_text(clip.model, clip.dtype), ceiling_factor=16)

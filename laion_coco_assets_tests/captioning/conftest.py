@@ -132,13 +132,26 @@ def local_clip(folder: Path, pretrained: str = "own") -> Clip:
 
 
 @pytest.fixture(scope="session")
-def vit(tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    return local_clip(save_clip(tmp_path_factory.mktemp("vit"), VIT))
+def clip_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {
+        name: save_clip(tmp_path_factory.mktemp(name), config) for name, config in (("vit", VIT), ("resnet", RESNET))
+    }
 
 
 @pytest.fixture(scope="session")
-def resnet(tmp_path_factory: pytest.TempPathFactory) -> Clip:
-    return local_clip(save_clip(tmp_path_factory.mktemp("resnet"), RESNET))
+def vit(clip_folders: dict[str, Path]) -> Clip:
+    return local_clip(clip_folders["vit"])
+
+
+@pytest.fixture(scope="session")
+def resnet(clip_folders: dict[str, Path]) -> Clip:
+    return local_clip(clip_folders["resnet"])
+
+
+@pytest.fixture(scope="session")
+def as_loaded(clip_folders: dict[str, Path]) -> dict[str, Clip]:
+    """The same models for comparison: never given to a scorer, which changes what it takes over."""
+    return {name: local_clip(folder) for name, folder in clip_folders.items()}
 
 
 def make_images(count: int, seed: int = 0) -> list[Image.Image]:

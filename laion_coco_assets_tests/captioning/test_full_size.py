@@ -92,9 +92,10 @@ def test_openais_towers(name: str, parameters: int, big_folder: Path) -> None:
     image = Image.effect_noise((500, 300), 80).convert("RGB")
     texts = ["a red ball on a blue hat", "a dog", "a long story " * 40]
 
-    [scores] = Scorer(clip).score([image], [texts])
-
-    with torch.no_grad():
+    with torch.no_grad():  # before the scorer takes the model over
         own = clip.model.encode_image(clip.preprocess(image).unsqueeze(0), normalize=True)
         theirs = own @ clip.model.encode_text(open_clip.get_tokenizer(name)(texts), normalize=True).T
+
+    [scores] = Scorer(clip).score([image], [texts])
+
     np.testing.assert_allclose(scores, theirs[0].numpy(), atol=1e-5, rtol=0)

@@ -44,14 +44,14 @@ def pair_by_pair(clip: Clip, image: Image.Image, text: str) -> float:
 
 @pytest.mark.parametrize("tower", ["vit", "resnet"])
 def test_scores_equal_open_clip_pair_by_pair(
-    tower: str, request: pytest.FixtureRequest, images: list[Image.Image]
+    tower: str, request: pytest.FixtureRequest, as_loaded: dict[str, Clip], images: list[Image.Image]
 ) -> None:
     clip = request.getfixturevalue(tower)
     ours = Scorer(clip, image_batch_size=3, text_batch_size=4).score(images, TEXTS)
     assert [len(each) for each in ours] == [len(each) for each in TEXTS]
     assert all(each.dtype == np.float64 for each in ours)
     for scores, image, texts in zip(ours, images, TEXTS, strict=True):
-        theirs = [pair_by_pair(clip, image, text) for text in texts]
+        theirs = [pair_by_pair(as_loaded[tower], image, text) for text in texts]
         np.testing.assert_allclose(scores, theirs, atol=1e-5, rtol=0)
     assert np.concatenate(ours).std() > 0.01, "the scores differ, so that the comparison means something"
 
@@ -107,11 +107,12 @@ def test_other_text_towers_are_cut_only_where_that_is_exact(
     text_config: dict[str, Any], cut: bool, tmp_path: Path, images: list[Image.Image]
 ) -> None:
     config = {**VIT, "custom_text": True, "text_cfg": {**VIT["text_cfg"], **text_config}}  # type: ignore[dict-item]
-    clip = local_clip(save_clip(tmp_path / "clip", config))
+    folder = save_clip(tmp_path / "clip", config)
+    clip, as_loaded = local_clip(folder), local_clip(folder)
     assert (text_tower._causal_tower(clip.model) is not None) == cut
     ours = Scorer(clip, text_batch_size=4).score(images, TEXTS)
     for scores, image, texts in zip(ours, images, TEXTS, strict=True):
-        np.testing.assert_allclose(scores, [pair_by_pair(clip, image, text) for text in texts], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(scores, [pair_by_pair(as_loaded, image, text) for text in texts], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

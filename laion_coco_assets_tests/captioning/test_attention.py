@@ -1,0 +1,55 @@
+"""Our attention is nn.MultiheadAttention's, for every mask that open_clip makes."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from laion_coco_assets.captioning.attention import SelfAttention, use_own_attention
+from laion_coco_assets.captioning.loading import Clip
+
+ROWS, LENGTH, WIDTH, HEADS = 3, 11, 32, 4
+
+
+def no_mask() -> None:
+    return None
+
+
+def causal() -> torch.Tensor:
+    return torch.full((LENGTH, LENGTH), float("-inf")).triu(1)
+
+
+def by_row_and_head() -> torch.Tensor:
+    """Open_clip's shape of a padding mask: another one for each row and head."""
+    mask = torch.zeros(ROWS * HEADS, LENGTH, LENGTH)
+    for place in range(len(mask)):
+        mask[place, :, LENGTH - 1 - place % 5 :] = float("-inf")
+    return mask
+
+
+@pytest.mark.parametrize("make_mask", [no_mask, causal, by_row_and_head])
+def test_equals_multihead_attention(make_mask: Callable[[], torch.Tensor | None]) -> None:
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).eval()
+    nn.init.normal_(theirs.in_proj_bias)
+    hidden, mask = torch.randn(ROWS, LENGTH, WIDTH), make_mask()
+    with torch.inference_mode():
+        expected, _ = theirs(hidden, hidden, hidden, need_weights=False, attn_mask=mask)
+        found, _ = SelfAttention(theirs)(hidden, hidden, hidden, attn_mask=mask)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_every_plain_block_of_both_towers_is_exchanged_once(vit: Clip) -> None:
+    use_own_attention(vit.model)
+    use_own_attention(vit.model)
+    kinds = [type(each) for each in vit.model.modules() if isinstance(each, (nn.MultiheadAttention, SelfAttention))]
+    assert kinds == [SelfAttention] * 4, "two layers a tower"
+
+
+def test_what_is_not_plain_self_attention_stays() -> None:
+    from open_clip.transformer import ResidualAttentionBlock
+
+    crossing = ResidualAttentionBlock(WIDTH, HEADS, is_cross_attention=True)
+    use_own_attention(crossing)
+    assert isinstance(crossing.attn, nn.MultiheadAttention)

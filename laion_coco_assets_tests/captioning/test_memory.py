@@ -1,0 +1,80 @@
+"""What is held grows with distinct prefixes and with the batch, not with candidates nor with the number of images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes
+from laion_coco_assets.captioning.loading import Blip
+from laion_coco_assets.captioning.preparing import prepared
+from laion_coco_assets.captioning.sampler import Captioner
+from laion_coco_assets.shards.profile import CaptionSettings, MaxLength
+
+
+def bytes_held(prefixes: Prefixes) -> int:
+    return prefixes.cache.nbytes + prefixes.states.cache.nbytes + prefixes.tokens.nbytes
+
+
+def most_held(
+    blip: Blip, settings: CaptionSettings, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, int]:
+    """While images are captioned four at a time: the most rows, and the most bytes, that the decoder had at once."""
+    rows, held = [0], [0]
+    step = BlipDecoder.step
+
+    def watched(self: BlipDecoder, prefixes: Prefixes, *children: Any) -> tuple[torch.Tensor, Prefixes]:
+        logits, grown = step(self, prefixes, *children)
+        rows.append(len(grown.images))
+        held.append(bytes_held(grown))
+        return logits, grown
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlipDecoder, "step", watched)
+        Captioner(blip, settings, batch_size=4).caption(images, [f"{place}" for place in range(len(images))])
+    return max(rows), max(held)
+
+
+def test_candidates_that_agree_cost_nothing(
+    blip: Blip,
+    settings_with: Callable[..., CaptionSettings],
+    images: list[Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def with_candidates(count: int, top_p: float) -> CaptionSettings:
+        return settings_with(top_p=top_p, max_lengths=(MaxLength(tokens=8, candidates=count),))
+
+    greedy = most_held(blip, with_candidates(4, 1e-9), images[:4], monkeypatch)
+    assert greedy == most_held(blip, with_candidates(400, 1e-9), images[:4], monkeypatch)
+    assert greedy[0] == 4, "one row an image"
+    rows, held = most_held(blip, with_candidates(400, 0.9), images[:4], monkeypatch)
+    assert 4 < rows < 4 * 400, "distinct prefixes: more than images, fewer than candidates"
+    assert held > greedy[1]
+
+
+def test_more_images_are_not_held_at_once(
+    blip: Blip,
+    settings_with: Callable[..., CaptionSettings],
+    images: list[Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = settings_with(top_p=1e-9)
+    assert most_held(blip, settings, images[:4], monkeypatch) == most_held(blip, settings, images[:4] * 6, monkeypatch)
+
+
+def test_pixels_are_prepared_a_window_ahead_and_let_go() -> None:
+    made: list[int] = []
+
+    def prepare(place: int) -> torch.Tensor:
+        made.append(place)
+        return torch.full((1,), float(place))
+
+    with prepared(range(1000), prepare, torch.device("cpu"), window=6) as pixels:
+        for begin in range(0, 996, 3):
+            assert [int(each) for each in pixels[begin : begin + 3]] == [begin, begin + 1, begin + 2]
+            assert max(made) < begin + 3 + 6, "no further ahead than the window"
+            assert len(pixels._futures) <= 3 + 6, "what lies behind is let go"
+    assert len(made) == len(np.unique(made)), "each once"
