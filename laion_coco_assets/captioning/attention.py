@@ -1,11 +1,47 @@
-"""CLIP's self-attention with one product for queries, keys and values, and PyTorch's fused attention."""
+"""Attention as fast as the device has it, and CLIP's own put on top of it."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 from torch.nn.functional import linear, scaled_dot_product_attention
+
+#: Scores that are worked on together on a CPU, in bytes: they should stay in its cache between the three passes.
+_SCORES_AT_ONCE: Final = 5 << 20
+
+
+def attend(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Softmax of `queries @ keys` over the root of dim, times `values`: [rows, heads, length, dim].
+
+    PyTorch's fused attention, but for bfloat16 on a CPU without a mask: there it is no faster than in float32, and plain
+    products a few heads at a time are, with the scores rounded to bfloat16 as transformers' eager attention has them.
+
+    Args:
+        queries: [rows, heads, length, dim].
+        keys: [rows, heads, others, dim].
+        values: likewise.
+        mask: added to the scores, broadcast to [rows, heads, length, others].
+    """
+    if mask is not None or queries.dtype != torch.bfloat16 or queries.device.type != "cpu":
+        return scaled_dot_product_attention(queries, keys, values, mask)
+    length, dim = queries.shape[-2:]
+    others = keys.shape[-2]
+    flat = (queries * dim**-0.5).reshape(-1, length, dim)
+    turned, own = keys.reshape(-1, others, dim).transpose(1, 2), values.reshape(-1, others, dim)
+    attended = torch.empty_like(flat)
+    at_once = min(len(flat), max(1, _SCORES_AT_ONCE // (length * others * flat.element_size())))
+    # Written over again and again: fresh memory for each would cost more than the products.
+    scores, weights = flat.new_empty(2, at_once, length, others)
+    for begin in range(0, len(flat), at_once):
+        part = slice(begin, min(begin + at_once, len(flat)))
+        size = part.stop - begin
+        torch.bmm(flat[part], turned[part], out=scores[:size])
+        torch.softmax(scores[:size], dim=-1, out=weights[:size])
+        torch.bmm(weights[:size], own[part], out=attended[part])
+    return attended.view(queries.shape)
 
 
 class SelfAttention(nn.Module):
@@ -46,7 +82,7 @@ class SelfAttention(nn.Module):
         queries, keys, values = split.permute(2, 0, 3, 1, 4)  # [rows, heads, length, width / heads] each
         if attn_mask is not None and attn_mask.dim() == 3:
             attn_mask = attn_mask.view(rows, self.heads, length, length)
-        attended = scaled_dot_product_attention(queries, keys, values, attn_mask)
+        attended = attend(queries, keys, values, attn_mask)
         return self.out_proj(attended.transpose(1, 2).reshape(rows, length, width)), None
 
 

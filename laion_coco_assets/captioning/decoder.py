@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import scaled_dot_product_attention
 
+from laion_coco_assets.captioning.attention import attend
+
 
 @dataclass(frozen=True)
 class ImageStates:
@@ -79,7 +81,7 @@ class BlipDecoder:
             context = scaled_dot_product_attention(queries, own[0], own[1], is_causal=True)
             hidden = layer.attention.output(_join(context), hidden)
             queries = self._split(layer.crossattention.self.query(hidden))
-            context = scaled_dot_product_attention(queries, keys, values)
+            context = attend(queries, keys, values)
             hidden = layer.feed_forward_chunk(layer.crossattention.output(_join(context), hidden))
         rows = np.arange(images, dtype=np.int64)
         return self._head(hidden[:, -1]), Prefixes(tokens, cache, rows, states)
@@ -108,7 +110,7 @@ class BlipDecoder:
             context = scaled_dot_product_attention(queries, own[0], own[1])
             hidden = layer.attention.output(_join(context), hidden)
             queries = self._split(images.spread(layer.crossattention.self.query(hidden)))
-            context = images.gather(_join(scaled_dot_product_attention(queries, keys, values)))
+            context = images.gather(_join(attend(queries, keys, values)))
             hidden = layer.feed_forward_chunk(layer.crossattention.output(context, hidden))
         return self._head(hidden[:, -1]), prefixes
 

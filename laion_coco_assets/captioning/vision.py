@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn.functional import scaled_dot_product_attention
+
+from laion_coco_assets.captioning.attention import attend
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ImagePreprocessing:
 
 
 def encode_images(vision_model: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """The last hidden states of transformers' `BlipVisionModel`, its own modules with attention through SDPA.
+    """The last hidden states of transformers' `BlipVisionModel`, its own modules with faster attention.
 
     Args:
         vision_model: a `BlipVisionModel`.
@@ -44,7 +45,7 @@ def encode_images(vision_model: Any, pixels: torch.Tensor) -> torch.Tensor:
         attention = layer.self_attn
         heads = (images, patches, 3, attention.num_heads, attention.head_dim)
         queries, keys, values = attention.qkv(layer.layer_norm1(hidden)).view(heads).permute(2, 0, 3, 1, 4)
-        context = scaled_dot_product_attention(queries, keys, values, scale=attention.scale)
+        context = attend(queries, keys, values)
         hidden = hidden + attention.projection(context.transpose(1, 2).reshape(images, patches, width))
         hidden = hidden + layer.mlp(layer.layer_norm2(hidden))
     return vision_model.post_layernorm(hidden)  # type: ignore[no-any-return]
