@@ -139,6 +139,14 @@ class ShardStore:
             return False  # a damaged file is made anew
         return info is not None and info.key == key
 
+    def made_from_other(self, key: StageKey) -> bool:
+        """Whether a file is there that was made from other inputs than the key's."""
+        try:
+            info = self.info(key.stage, key.shard)
+        except StoreError:
+            return False
+        return info is not None and info.key.inputs != key.inputs
+
     @contextmanager
     def open(self, stage: str, shard: str) -> Iterator[pq.ParquetFile]:
         """The stage's file, for reading.
