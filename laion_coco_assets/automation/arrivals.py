@@ -9,6 +9,7 @@ from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.errors import SourceError
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.shards.changes import ChangedSource, find_changes
+from laion_coco_assets.shards.removed import removed_shards
 from laion_coco_assets.shards.schemas import Stage
 
 #: Dagster takes this many dynamic partitions in one tick without the tick growing slow.
@@ -30,15 +31,17 @@ def new_shards(
     A file that changed after its images were fetched is named in every tick until it is put back, fetched again or
     removed; the first tick that sees it also leaves an observation at its partition of `fetched_images`.
     """
+    files = store.get()
     try:
         found = source.shards()
         registered = set(context.instance.get_dynamic_partitions(SHARDS.name or ""))
-        new = [key for key in found if key not in registered]
+        removed = removed_shards(files).intersection(found)
+        new = [key for key in found if key not in registered and key not in removed]
         batch = new[:_SHARDS_PER_TICK]
-        changes = find_changes(store.get(), found, registered.union(batch))
+        changes = find_changes(files, found, registered.union(batch))
     except SourceError as error:
         return dg.SkipReason(str(error))
-    said = [_registered(source.source, len(found), batch, len(new) - len(batch))]
+    said = [_registered(source.source, len(found) - len(removed), batch, len(new) - len(batch))]
     if changes.changed:
         said.append(
             f"{_count(len(changes.changed), 'source file')} changed after {_its(changes.changed)} images were fetched: "
@@ -48,6 +51,10 @@ def new_shards(
         said.append(f"{_count(changes.waiting, 'file')} with a new date or size, to be compared in the next ticks")
     if gone := sorted(registered - found.keys()):
         said.append(f"{_count(len(gone), 'registered shard')} not in the source any more: {_names(gone)}")
+    if removed:
+        said.append(
+            f"{_count(len(removed), 'shard')} left out, removed by `laion-coco shards remove`: {_names(sorted(removed))}"
+        )
     for line in said:
         context.log.info(line)
     return dg.SensorResult(

@@ -6,6 +6,7 @@ import dagster as dg
 
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, Severity, all_rules
+from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
@@ -39,16 +40,19 @@ def _stage_checks(
         ],
         can_subset=True,
     )
-    def checks(context: dg.AssetCheckExecutionContext, store: ShardStoreResource) -> Iterator[dg.AssetCheckResult]:
+    def checks(
+        context: dg.AssetCheckExecutionContext, store: ShardStoreResource, removals: RemovalsResource
+    ) -> Iterator[dg.AssetCheckResult]:
         from laion_coco_assets.checks.run import check_shard
 
         files = store.get()
         selected = [rules[key.name] for key in context.selected_asset_check_keys]
         shards = _shards_of_run(context, partitions) or files.shards(stage)
         expected = fingerprints(profile)
+        removal_list = removals.get() if stage == Stage.PUBLISHED else None
         results: dict[str, list[RuleResult]] = {rule.name: [] for rule in selected}
         for shard in shards:
-            for result in check_shard(files, shard, selected, expected):
+            for result in check_shard(files, shard, selected, expected, removal_list):
                 results[result.rule.name].append(result)
                 # It takes evaluations, says its code; its annotation forgot them.
                 context.op_execution_context.log_event(_evaluation(stage, result))  # type: ignore[arg-type]

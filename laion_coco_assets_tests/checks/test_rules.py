@@ -150,6 +150,10 @@ ACROSS: dict[str, tuple[str, Callable[[Rows], None]]] = {
 }  # fmt: skip
 
 
+#: A rule about a list beside the files; assets/test_removals.py breaks it.
+IN_TEST_REMOVALS = ["published_removals"]
+
+
 def test_every_rule_passes_on_what_the_stages_make(demo: DemoRun) -> None:
     expected = fingerprints(load_profile("demo"))
     results = [each for shard in demo.shards for each in check_shard(demo.store, shard, all_rules(), expected)]
@@ -159,7 +163,7 @@ def test_every_rule_passes_on_what_the_stages_make(demo: DemoRun) -> None:
 
 
 def test_every_rule_has_a_mutation() -> None:
-    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS}
+    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS, *IN_TEST_REMOVALS}
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
