@@ -145,7 +145,7 @@ def check(
     if failed:
         out.print(checks_table(results))
         for line in offender_lines(results):
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            typer.echo(line)  # as it is: rich would make blanks of the tabs
     for each in skipped:
         out.print(f"[dim]skipped {each.rule.name}, shard {escape(each.shard)}: {escape(each.why)}[/]", highlight=False)
     blocking = [each for each in failed if each.rule.severity == Severity.ERROR]

@@ -128,13 +128,22 @@ def checks_table(results: Sequence[RuleResult]) -> Table:
     for each in (result for result in results if result.status == Status.FAILED):
         colour = "red" if each.rule.severity == "error" else "yellow"
         severity = f"[{colour}]{each.rule.severity}[/]"
-        table.add_row(each.rule.name, severity, escape(each.shard), f"{each.count:,}")
+        table.add_row(each.rule.name, severity, escape(printable(each.shard)), f"{each.count:,}")
     return table
 
 
 def offender_lines(results: Sequence[RuleResult]) -> Iterator[str]:
-    """Rule, shard, sample_id (or `-` for the file as a whole) and problem, by tabs: the first ten of each failure."""
+    """A head, then the first ten of each failure, cells parted by tabs; `-` for the sample_id where the file as a whole fails."""
+    yield "rule\tshard\tsample_id\texpected\tactual"
     for each in (result for result in results if result.status == Status.FAILED):
         for offender in each.offenders:
-            problem = " ".join(offender.problem.split())
-            yield f"{each.rule.name}\t{each.shard}\t{offender.sample_id or '-'}\t{problem}"
+            cells = (each.rule.name, each.shard, offender.sample_id or "-", offender.expected, offender.actual)
+            yield "\t".join(map(printable, cells))
+
+
+def printable(text: str) -> str:
+    """Text from the web as one cell: blanks are one space, and what a terminal would obey is written out."""
+    escaped = (
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split())
+    )
+    return "".join(escaped)

@@ -176,15 +176,21 @@ def test_check_fails_on_a_violation_and_names_the_sample(
     with pq.ParquetFile(path) as file:
         rows, schema, said = file.read().to_pylist(), file.schema_arrow, dict(file.metadata.metadata)
     said.pop(b"ARROW:schema")
-    rows[0]["top_caption"] = "another"
+    rows[0]["top_caption"] = "another\x1b[2J\t\u202eone"
     with pq.ParquetWriter(path, schema) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=schema))
         writer.add_key_value_metadata(said)
     monkeypatch.setattr("laion_coco_assets.cli.out.width", 200)
     assert laion_coco("check", "--data-dir", str(tmp_path / "data"), monkeypatch=monkeypatch) == 1
     printed = capsys.readouterr().out
-    assert "published_captions" in printed
-    assert rows[0]["sample_id"] in printed
+    cells = [line.split("\t") for line in printed.splitlines()]
+    assert ["rule", "shard", "sample_id", "expected", "actual"] in cells
+    said_of_it = {
+        "expected": "top_caption is one of all_captions",
+        "actual": r"top_caption is another\x1b[2J \u202eone",
+    }
+    assert ["published_captions", "demo-00000", rows[0]["sample_id"], *said_of_it.values()] in cells
+    assert "\x1b[2J" not in printed
 
 
 def test_check_needs_a_folder_with_files(

@@ -1,16 +1,20 @@
 """The rules as Dagster asset checks: one operation a stage, one result a rule, and one a rule and shard."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import dagster as dg
 
-from laion_coco_assets.checks.results import RuleResult, Status
+from laion_coco_assets.checks.results import OFFENDERS_SHOWN, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, Severity, all_rules
 from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
+
+#: How many shards a check goes over that was started for none: a click must not read a whole data set.
+_SHARDS_UNNAMED: Final = 50
 
 _PARTITION_TAG = "dagster/partition"
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -34,7 +38,7 @@ def _stage_checks(
                 asset=stage.value,
                 description=rule.description,
                 blocking=rule.severity == Severity.ERROR,
-                metadata={"sql": dg.MetadataValue.md(f"```sql\n{rule.sql}\n```")},
+                metadata={"sql": _sql(rule.sql)},
             )
             for rule in rules.values()
         ],
@@ -47,7 +51,11 @@ def _stage_checks(
 
         files = store.get()
         selected = [rules[key.name] for key in context.selected_asset_check_keys]
-        shards = _shards_of_run(context, partitions) or files.shards(stage)
+        shards = _shards_of_run(context, partitions)
+        if not shards:  # "Execute check" in the browser names no shard
+            there = files.shards(stage)
+            shards = there[-_SHARDS_UNNAMED:]
+            context.log.info(f"no shard was named: the last {len(shards)} of {len(there)} with a file of {stage}")
         expected = fingerprints(profile)
         removal_list = removals.get() if stage == Stage.PUBLISHED else None
         results: dict[str, list[RuleResult]] = {rule.name: [] for rule in selected}
@@ -88,7 +96,8 @@ def _evaluation(stage: Stage, result: RuleResult) -> dg.AssetCheckEvaluation:
         check_name=result.rule.name,
         passed=result.status != Status.FAILED,
         severity=_severity(result.rule),
-        metadata=_metadata([result]),
+        # There are as many of these as shards times rules: the check itself shows the SQL of those that passed.
+        metadata=_metadata([result], sql=result.rule.sql if result.status == Status.FAILED else ""),
         partition=result.shard,
     )
 
@@ -99,26 +108,45 @@ def _over_shards(rule: Rule, results: Sequence[RuleResult]) -> dg.AssetCheckResu
         asset_key=rule.stage.value,
         passed=all(each.status != Status.FAILED for each in results),
         severity=_severity(rule),
-        metadata=_metadata(results),
+        metadata=_metadata(results, sql=rule.sql),
     )
 
 
-def _metadata(results: Sequence[RuleResult]) -> dict[str, dg.MetadataValue]:
+def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.MetadataValue]:
     failed = [each for each in results if each.status == Status.FAILED]
     skipped = [each for each in results if each.status == Status.SKIPPED]
+    count = sum(each.count for each in failed)
     metadata: dict[str, dg.MetadataValue] = {
         "shards": dg.MetadataValue.int(len(results)),
-        "expected": dg.MetadataValue.int(0),
-        "offenders": dg.MetadataValue.int(sum(each.count for each in failed)),
+        "expected": dg.MetadataValue.text("0 offenders"),
+        "actual": dg.MetadataValue.text(f"{count} offenders in {len(failed)} of {len(results)} shards"),
+        "offenders": dg.MetadataValue.int(count),  # a number besides, because Dagster plots those
     }
     if failed:
         metadata["failed_shards"] = dg.MetadataValue.json([each.shard for each in failed])
-        shown = [
-            {"shard": each.shard, "sample_id": offender.sample_id, "problem": offender.problem}
-            for each in failed
-            for offender in each.offenders
-        ]
-        metadata["first_offenders"] = dg.MetadataValue.json(shown[:10])
+        metadata["first_offenders"] = _table(failed)
     if skipped:
         metadata["skipped"] = dg.MetadataValue.json({each.shard: each.why for each in skipped})
+    if sql:
+        metadata["sql"] = _sql(sql)
     return metadata
+
+
+def _sql(sql: str) -> dg.MetadataValue:
+    return dg.MetadataValue.md(f"```sql\n{sql}\n```")
+
+
+def _table(failed: Sequence[RuleResult]) -> dg.MetadataValue:
+    """The first offenders of all shards: which sample, what the rule expects of it, what it is."""
+    records = [
+        {
+            "shard": each.shard,
+            "sample_id": offender.sample_id or "(the file)",
+            "expected": offender.expected,
+            "actual": offender.actual,
+        }
+        for each in failed
+        for offender in each.offenders
+    ][:OFFENDERS_SHOWN]
+    columns = [dg.TableColumn(name, "string") for name in records[0]]
+    return dg.MetadataValue.table([dg.TableRecord(record) for record in records], dg.TableSchema(columns))

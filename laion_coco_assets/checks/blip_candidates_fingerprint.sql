@@ -1,15 +1,12 @@
 -- description: The file names the settings and the input files it was made with, and they are the ones there are now (invariants 2 and 4).
 -- severity: error
 -- stage: blip_candidates
-SELECT NULL AS sample_id, problem
-FROM (
-    SELECT 'no fingerprint in the parquet metadata' AS problem
-    FROM files WHERE stage = 'blip_candidates' AND fingerprint IS NULL
-    UNION ALL
-    SELECT 'made with fingerprint ' || fingerprint || ', the profile has ' || expected_fingerprint
-    FROM files WHERE stage = 'blip_candidates' AND expected_fingerprint IS NOT NULL AND fingerprint <> expected_fingerprint
-    UNION ALL
-    SELECT 'made from ' || inputs.input || ' ' || inputs.content || ', the file there now is ' || files.content
-    FROM inputs JOIN files ON files.stage = inputs.input
-    WHERE inputs.stage = 'blip_candidates' AND inputs.content <> files.content
-)
+SELECT NULL AS sample_id, 'a fingerprint in the parquet metadata' AS expected, 'none' AS actual
+FROM files WHERE stage = 'blip_candidates' AND fingerprint IS NULL
+UNION ALL
+SELECT NULL, 'fingerprint ' || expected_fingerprint || ', as the profile has it', 'fingerprint ' || fingerprint
+FROM files WHERE stage = 'blip_candidates' AND expected_fingerprint IS NOT NULL AND fingerprint <> expected_fingerprint
+UNION ALL
+SELECT NULL, 'made from ' || inputs.input || ' ' || files.content || ', the file there now', 'made from ' || inputs.input || ' ' || inputs.content
+FROM inputs JOIN files ON files.stage = inputs.input
+WHERE inputs.stage = 'blip_candidates' AND inputs.content <> files.content

@@ -3,7 +3,8 @@
 -- stage: blip_candidates
 -- needs: fetched_images
 -- scope: all shards
-SELECT sample_id, 'different captions in shards ' || string_agg(DISTINCT shard, ', ' ORDER BY shard) AS problem
+SELECT sample_id, 'the same captions everywhere' AS expected,
+    count(DISTINCT (captions, multiplicities)) || ' different lists in shards ' || string_agg(DISTINCT shard, ', ' ORDER BY shard) AS actual
 FROM (
     SELECT drawn.sample_id, drawn.shard, image.sha256, drawn.file_fingerprint, drawn.device, drawn.captions, drawn.multiplicities
     FROM blip_candidates AS drawn JOIN fetched_images AS image USING (shard, row)

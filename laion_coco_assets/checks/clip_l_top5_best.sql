@@ -2,15 +2,24 @@
 -- severity: error
 -- stage: clip_l_top5
 -- needs: blip_candidates
-SELECT sample_id, 'row ' || row || ': kept ' || "top"::VARCHAR || ', the best are ' || best::VARCHAR AS problem
+SELECT sample_id, best.i::VARCHAR || ' by index, with their texts and scores' AS expected, 'row ' || row || ': ' || "top"::VARCHAR || CASE
+        WHEN "top"::BIGINT[] IS DISTINCT FROM best.i THEN ''
+        WHEN top_captions IS DISTINCT FROM best.caption THEN ' with other texts'
+        ELSE ' with other scores'
+    END AS actual
 FROM (
-    SELECT sample_id, row, captions, "top", top_captions, top_scores, scores, list_transform(
-        list_sort(list_transform(range(len(scores)), lambda i: {'score': -scores[i + 1], 'i': i}))[:keep],
-        lambda each: each.i
-    ) AS best
-    FROM clip_l_top5 JOIN blip_candidates USING (row, sample_id),
-        (SELECT (settings ->> 'keep')::BIGINT AS keep FROM files WHERE stage = 'clip_l_top5')
+    SELECT sample_id, row, "top", top_captions, top_scores, {
+        'i': best,
+        'caption': list_transform(best, lambda i: captions[i + 1]),
+        'score': list_transform(best, lambda i: scores[i + 1])
+    } AS best
+    FROM (
+        SELECT sample_id, row, captions, "top", top_captions, top_scores, scores, list_transform(
+            list_sort(list_transform(range(len(scores)), lambda i: {'score': -scores[i + 1], 'i': i}))[:keep],
+            lambda each: each.i
+        ) AS best
+        FROM clip_l_top5 JOIN blip_candidates USING (row, sample_id),
+            (SELECT (settings ->> 'keep')::BIGINT AS keep FROM files WHERE stage = 'clip_l_top5')
+    )
 )
-WHERE "top"::BIGINT[] IS DISTINCT FROM best
-    OR top_captions IS DISTINCT FROM list_transform(best, lambda i: captions[i + 1])
-    OR top_scores IS DISTINCT FROM list_transform(best, lambda i: scores[i + 1])
+WHERE ("top"::BIGINT[], top_captions, top_scores) IS DISTINCT FROM (best.i, best.caption, best.score)

@@ -3,10 +3,8 @@
 -- stage: clip_l_top5
 -- needs: blip_candidates
 SELECT coalesce(drawn.sample_id, ranked.sample_id) AS sample_id,
-    CASE WHEN ranked.sample_id IS NULL THEN 'row ' || drawn.row || ': captions without a row of scores'
-         WHEN drawn.sample_id IS NULL THEN 'row ' || ranked.row || ': scores without captions'
-         ELSE 'row ' || ranked.row || ': position ' || ranked.position || ' in the file, ' || drawn.position || ' among captioned images'
-    END AS problem
+    coalesce('row ' || drawn.row || ' at position ' || drawn.position || ', its place among captioned images', 'no row, for want of captions') AS expected,
+    coalesce('row ' || ranked.row || ' at position ' || ranked.position, 'no row') AS actual
 FROM (SELECT row, sample_id, row_number() OVER (ORDER BY row) AS position FROM blip_candidates WHERE reason IS NULL) AS drawn
 FULL JOIN (SELECT row, sample_id, file_row_number + 1 AS position FROM clip_l_top5) AS ranked USING (row, sample_id)
 WHERE drawn.position IS DISTINCT FROM ranked.position

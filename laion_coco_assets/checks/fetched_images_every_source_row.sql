@@ -1,9 +1,9 @@
 -- description: Every source row is there once, in source order (invariant 1).
 -- severity: error
 -- stage: fetched_images
-SELECT sample_id, 'row ' || row || ' stands at position ' || position AS problem
+SELECT sample_id, 'row ' || position || ' at position ' || position AS expected, 'row ' || row AS actual
 FROM (SELECT sample_id, row, file_row_number AS position FROM fetched_images)
 WHERE row IS DISTINCT FROM position
 UNION ALL
-SELECT NULL, rows || ' rows of ' || coalesce(source_rows::VARCHAR, 'an unknown number') || ' in the source'
+SELECT NULL, coalesce(source_rows::VARCHAR, 'an unknown number of') || ' rows, as in the source', rows || ' rows'
 FROM files WHERE stage = 'fetched_images' AND rows IS DISTINCT FROM source_rows

@@ -1,7 +1,8 @@
 -- description: A URL is fetched once a shard; further rows with it say duplicate_url.
 -- severity: error
 -- stage: fetched_images
-SELECT sample_id, 'row ' || row || ': a URL that stood before, reason ' || coalesce(reason, 'none') AS problem
+SELECT sample_id, CASE WHEN nth > 1 THEN 'reason duplicate_url: the URL stood before' ELSE 'another reason, or none: the URL stands here first' END AS expected,
+    'row ' || row || ': reason ' || coalesce(reason, 'none') AS actual
 FROM (
     SELECT *, row_number() OVER (PARTITION BY bare ORDER BY row) AS nth
     FROM (

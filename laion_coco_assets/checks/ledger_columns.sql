@@ -2,11 +2,9 @@
 -- severity: error
 -- stage: published
 -- needs: ledger
-SELECT NULL AS sample_id, coalesce(
-    'column ' || expected.position || ' is ' || actual.name || ' ' || actual.type || ', expected ' || expected.name || ' ' || expected.type,
-    'column ' || expected.name || ' ' || expected.type || ' is missing',
-    'column ' || actual.name || ' ' || actual.type || ' is not in the contract'
-) AS problem
-FROM (SELECT * FROM contract WHERE stage = 'ledger') AS expected
-FULL JOIN (SELECT * FROM columns WHERE stage = 'ledger') AS actual USING (position)
-WHERE (expected.name, expected.type) IS DISTINCT FROM (actual.name, actual.type)
+SELECT NULL AS sample_id,
+    coalesce('column ' || position || ' ' || wanted.name || ' ' || wanted.type, 'no column ' || position) AS expected,
+    coalesce('column ' || position || ' ' || found.name || ' ' || found.type, 'no column ' || position) AS actual
+FROM (SELECT * FROM contract WHERE stage = 'ledger') AS wanted
+FULL JOIN (SELECT * FROM columns WHERE stage = 'ledger') AS found USING (position)
+WHERE (wanted.name, wanted.type) IS DISTINCT FROM (found.name, found.type)

@@ -2,8 +2,20 @@
 -- severity: error
 -- stage: published
 -- needs: fetched_images
-SELECT sample_id, 'a column carried over from the source differs' AS problem
-FROM published AS row
-LEFT JOIN (SELECT * FROM fetched_images WHERE status = 'ok') AS origin USING (sample_id)
-WHERE (row.URL, row.TEXT, row.WIDTH, row.HEIGHT, row.similarity, row.hash, row.pwatermark, row.punsafe)
-    IS DISTINCT FROM (origin.URL, origin.TEXT, origin.WIDTH, origin.HEIGHT, origin.similarity, origin.hash, origin.pwatermark, origin.punsafe)
+SELECT sample_id, array_to_string(list_transform(differing, lambda each: each.name || ' ' || coalesce(each.origin, 'null')), ', ') AS expected,
+    array_to_string(list_transform(differing, lambda each: each.name || ' ' || coalesce(each.carried, 'null')), ', ') AS actual
+FROM (
+    SELECT sample_id, list_filter([
+        {'name': 'URL', 'origin': origin.URL, 'carried': row.URL},
+        {'name': 'TEXT', 'origin': origin.TEXT, 'carried': row.TEXT},
+        {'name': 'WIDTH', 'origin': origin.WIDTH::VARCHAR, 'carried': row.WIDTH::VARCHAR},
+        {'name': 'HEIGHT', 'origin': origin.HEIGHT::VARCHAR, 'carried': row.HEIGHT::VARCHAR},
+        {'name': 'similarity', 'origin': origin.similarity::VARCHAR, 'carried': row.similarity::VARCHAR},
+        {'name': 'hash', 'origin': origin.hash::VARCHAR, 'carried': row.hash::VARCHAR},
+        {'name': 'pwatermark', 'origin': origin.pwatermark::VARCHAR, 'carried': row.pwatermark::VARCHAR},
+        {'name': 'punsafe', 'origin': origin.punsafe::VARCHAR, 'carried': row.punsafe::VARCHAR}
+    ], lambda each: each.origin IS DISTINCT FROM each.carried) AS differing
+    FROM published AS row
+    LEFT JOIN (SELECT * FROM fetched_images WHERE status = 'ok') AS origin USING (sample_id)
+)
+WHERE len(differing) > 0

@@ -2,7 +2,8 @@
 -- severity: error
 -- stage: published
 -- needs: ledger, fetched_images, blip_candidates
-SELECT sample_id, 'row ' || row || ': the ledger says ' || coalesce(said, 'published') || ', the stages say ' || coalesce(is_so, 'published') AS problem
+SELECT sample_id, coalesce(is_so, 'published') || coalesce(', ' || detail, '') || ', URL ' || coalesce(url, 'null') AS expected,
+    'row ' || row || ': ' || coalesce(said, 'published') || coalesce(', ' || said_detail, '') || ', URL ' || coalesce(said_url, 'null') AS actual
 FROM (
     SELECT line.sample_id, line.row, line.reason AS said, line.URL AS said_url, image.URL AS url, line.detail AS said_detail,
         CASE WHEN image.reason IS NOT NULL THEN image.detail WHEN drawn.reason IS NULL AND removed THEN line.detail END AS detail,

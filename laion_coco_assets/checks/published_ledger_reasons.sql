@@ -2,7 +2,8 @@
 -- severity: error
 -- stage: published
 -- needs: ledger
-SELECT sample_id, 'row ' || row || ': ' || status || ' at ' || stage || ', reason ' || coalesce(reason, 'none') AS problem
+SELECT sample_id, 'published, or rejected at a stage for a reason of its closed list' AS expected,
+    'row ' || row || ': ' || coalesce(status, 'no status') || ' at ' || coalesce(stage, 'no stage') || ', reason ' || coalesce(reason, 'none') AS actual
 FROM ledger
 WHERE NOT coalesce(
     (status = 'published' AND stage = 'published' AND reason IS NULL)

@@ -2,13 +2,13 @@
 -- severity: error
 -- stage: published
 -- needs: ledger
-SELECT sample_id, 'row ' || row || ' stands at position ' || position AS problem
+SELECT sample_id, 'row ' || position || ' at position ' || position AS expected, 'row ' || row AS actual
 FROM (SELECT sample_id, row, file_row_number AS position FROM ledger)
 WHERE row IS DISTINCT FROM position
 UNION ALL
-SELECT NULL, rows || ' rows in the ledger, ' || coalesce(source_rows::VARCHAR, 'an unknown number') || ' in the source'
+SELECT NULL, coalesce(source_rows::VARCHAR, 'an unknown number of') || ' rows in the ledger, as in the source', rows || ' rows'
 FROM files WHERE stage = 'ledger' AND rows IS DISTINCT FROM source_rows
 UNION ALL
-SELECT NULL, published || ' rows published, the ledger counts ' || counted
+SELECT NULL, counted || ' rows published, as the ledger counts', published || ' rows'
 FROM (SELECT count(*) AS published FROM published), (SELECT count(*) FILTER (status = 'published') AS counted FROM ledger)
 WHERE published <> counted

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from laion_coco_assets.checks.rules import Rule
+
+#: How many offenders a result names; the rest are counted.
+OFFENDERS_SHOWN: Final = 10
 
 
 class Status(StrEnum):
@@ -16,10 +20,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Offender:
-    """A sample that breaks a rule; `sample_id` is None when the file as a whole does."""
+    """A sample that breaks a rule, what the rule expects of it, and what it is; `sample_id` is None when the file as a whole breaks it."""
 
     sample_id: str | None
-    problem: str
+    expected: str
+    actual: str
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 -- severity: error
 -- stage: rn50x64_final
 -- needs: clip_l_top5
-SELECT sample_id, 'row ' || row || ': ' || problem AS problem
+SELECT sample_id, problem.expected, 'row ' || row || ': ' || problem.actual AS actual
 FROM (
     SELECT final.sample_id, final.row, CASE
-        WHEN (final.scores IS NULL) <> one_ranker THEN 'scores and settings do not fit'
-        WHEN len(final.scores) <> len("top") THEN len(final.scores) || ' scores of ' || len("top") || ' kept captions'
-        WHEN len(list_filter(final.scores, lambda score: score IS NULL OR NOT abs(score) <= 1.000001)) > 0 THEN 'a score that is no cosine'
-        WHEN (final.alt_text_score IS NULL) <> (one_ranker OR ranked.alt_text_score IS NULL) THEN 'the alt text''s score does not fit'
-        WHEN (winner, caption) IS DISTINCT FROM ("top"[best], top_captions[best]) THEN 'the winner is ' || winner || ', the best is ' || "top"[best]
+        WHEN (final.scores IS NULL) <> one_ranker THEN
+            {'expected': CASE WHEN one_ranker THEN 'no scores: one ranker decides' ELSE 'scores' END, 'actual': coalesce(len(final.scores)::VARCHAR, 'no') || ' scores'}
+        WHEN len(final.scores) <> len("top") THEN {'expected': len("top") || ' scores, one a kept caption', 'actual': len(final.scores) || ' scores'}
+        WHEN len(list_filter(final.scores, lambda score: score IS NULL OR NOT abs(score) <= 1.000001)) > 0 THEN {'expected': 'cosine similarities', 'actual': final.scores::VARCHAR}
+        WHEN (final.alt_text_score IS NULL) <> (one_ranker OR ranked.alt_text_score IS NULL) THEN
+            {'expected': 'a score of the alt text where the first ranker has one and a second ranks', 'actual': coalesce('score ' || final.alt_text_score, 'none')}
+        WHEN (winner, caption) IS DISTINCT FROM ("top"[best], top_captions[best]) THEN
+            {'expected': 'winner ' || "top"[best] || ': ' || top_captions[best], 'actual': 'winner ' || coalesce(winner::VARCHAR, 'null') || ': ' || coalesce(caption, 'null')}
     END AS problem
     FROM (SELECT *, coalesce(list_position(scores, list_max(scores)), 1) AS best FROM rn50x64_final) AS final
     JOIN clip_l_top5 AS ranked USING (row),

@@ -1,6 +1,6 @@
 """The rules as they stand in this folder: one .sql file each, its header says what, how grave, and what it reads.
 
-A rule selects its offenders: columns `sample_id` (null when the whole file is meant) and `problem`.
+A rule selects its offenders: columns `sample_id` (null when the whole file is meant), `expected` and `actual`.
 """
 
 import re

@@ -7,7 +7,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from laion_coco_assets.checks.results import Offender, RuleResult, Status
+from laion_coco_assets.checks.results import OFFENDERS_SHOWN, Offender, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import Reason
@@ -26,7 +26,7 @@ REASONS: Final[Mapping[str, tuple[str, ...]]] = {
 #: The shard of a result that is about all of them.
 ALL_SHARDS: Final = "(all)"
 
-_OFFENDERS_SHOWN: Final = 10
+_SHOWN: Final = 500  # characters: captions and URLs from the web have no end
 
 # The tables that rules read beside the stages' rows.
 _FILES: Final = pa.schema(
@@ -103,9 +103,11 @@ def _outcome(
     missing = [need for need in rule.needs if need not in present]
     unreadable = [need for need in rule.needs if need in foreign and not rule.on_columns]
     if damaged:
-        return _failed(rule, name, damaged)
+        return _failed(rule, name, "a whole file", damaged)
     if LEDGER in missing and rule.stage in present:
-        return _failed(rule, name, ["published without its ledger: rows that are not here have no reason on record"])
+        return _failed(
+            rule, name, "a ledger beside what is published", ["none: rows that are not here have no reason on record"]
+        )
     if missing:
         return RuleResult(rule, name, Status.SKIPPED, why=f"no file of {', '.join(missing)}")
     if unreadable:
@@ -113,9 +115,9 @@ def _outcome(
     return _evaluate(connection, rule, name)
 
 
-def _failed(rule: Rule, name: str, problems: Sequence[str]) -> RuleResult:
-    offenders = tuple(Offender(None, problem) for problem in problems[:_OFFENDERS_SHOWN])
-    return RuleResult(rule, name, Status.FAILED, len(problems), offenders)
+def _failed(rule: Rule, name: str, expected: str, actual: Sequence[str]) -> RuleResult:
+    offenders = tuple(Offender(None, expected, each) for each in actual[:OFFENDERS_SHOWN])
+    return RuleResult(rule, name, Status.FAILED, len(actual), offenders)
 
 
 def _infos(
@@ -137,15 +139,16 @@ def _infos(
 
 
 def _evaluate(connection: duckdb.DuckDBPyConnection, rule: Rule, name: str) -> RuleResult:
-    query = f"SELECT sample_id, problem, count(*) OVER () FROM ({rule.sql}\n) ORDER BY ALL LIMIT {_OFFENDERS_SHOWN}"  # noqa: S608  # our own files
+    columns = f"sample_id, left(expected, {_SHOWN}), left(actual, {_SHOWN}), count(*) OVER ()"
+    query = f"SELECT {columns} FROM ({rule.sql}\n) ORDER BY ALL LIMIT {OFFENDERS_SHOWN}"  # noqa: S608  # our own files
     try:
         rows = connection.execute(query).fetchall()
     except duckdb.Error as error:  # the rules run on whole files, so it is the file: pages that are damaged, say
-        return _failed(rule, name, [f"can not be evaluated on this file: {str(error).splitlines()[0]}"])
+        return _failed(rule, name, "a file that can be read", [str(error).splitlines()[0]])
     if not rows:
         return RuleResult(rule, name, Status.PASSED)
-    offenders = tuple(Offender(sample_id, problem) for sample_id, problem, _ in rows)
-    return RuleResult(rule, name, Status.FAILED, rows[0][2], offenders)
+    offenders = tuple(Offender(sample_id, expected, actual) for sample_id, expected, actual, _ in rows)
+    return RuleResult(rule, name, Status.FAILED, rows[0][-1], offenders)
 
 
 def _register(

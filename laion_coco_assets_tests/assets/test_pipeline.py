@@ -216,7 +216,19 @@ def test_a_violation_is_seen_at_its_shard(copy: DemoRun, instance: dg.DagsterIns
         job.execute_in_process(partition_key=shard, instance=instance, raise_on_error=False)
     latest = {each.partition: each for each in _evaluations(instance, check.name) if each.partition}
     assert {shard: each.passed for shard, each in latest.items()} == {"demo-00000": True, "demo-00001": False}
-    assert latest["demo-00001"].metadata["offenders"].value > 0
+    metadata = latest["demo-00001"].metadata
+    assert metadata["expected"].value == "0 offenders"
+    assert metadata["actual"].value == f"{metadata['offenders'].value} offenders in 1 of 1 shards"
+    assert "FROM ledger" in metadata["sql"].value
+    named = [record.data for record in metadata["first_offenders"].records]
+    assert len(named) == min(10, metadata["offenders"].value)
+    (moved, *_) = [each for each in named if each["sample_id"] == table.column("sample_id")[1].as_py()]
+    assert moved == {
+        "shard": "demo-00001",
+        "sample_id": moved["sample_id"],
+        "expected": "row 0 at position 0",
+        "actual": "row 1",
+    }
 
 
 def test_a_changed_setting_makes_exactly_its_stages_run_again(copy: DemoRun, tmp_path: Path) -> None:
