@@ -38,6 +38,9 @@ Source = Annotated[str, typer.Option(help="Source parquet with columns URL and T
 Shards = Annotated[
     list[str] | None, typer.Option(help="Only this shard (the file's stem); repeat it, or part several by commas.")
 ]
+Removals = Annotated[
+    str, typer.Option(help="URLs, sample_ids and domains that are not published: a text or parquet file, or a folder.")
+]
 Device = Annotated[str, typer.Option(help="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps or cpu.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 
@@ -76,6 +79,7 @@ def run(
         list[str] | None,
         typer.Option(help="A private network that images may come from, as 127.0.0.0/8; repeat it for more."),
     ] = None,
+    removals: Removals = "",
 ) -> None:
     """Run every stage, and its checks, for the shards of a source.
 
@@ -96,6 +100,7 @@ def run(
         batch_size=batch_size,
         fetch_concurrency=fetch_concurrency,
         allow_networks=tuple(allow_network or ()),
+        removals=removals,
     )
     found = list_sources(source)
     with _interruptible():
@@ -109,6 +114,7 @@ def check(
         str, typer.Option(help="Hold the fingerprints against this profile's; without it, files against each other.")
     ] = "",
     shards: Shards = None,
+    removals: Removals = "",
 ) -> None:
     """Check every rule over the stage files of a folder, for CI.
 
@@ -117,6 +123,7 @@ def check(
     from laion_coco_assets.checks.results import Status
     from laion_coco_assets.checks.rules import Severity, all_rules
     from laion_coco_assets.checks.run import check_across, check_shard
+    from laion_coco_assets.publishing.removals import RemovalList
     from laion_coco_assets.shards.fingerprint import fingerprints
     from laion_coco_assets.shards.profile import load_profile
     from laion_coco_assets.shards.schemas import SCHEMAS
@@ -129,8 +136,9 @@ def check(
         raise UserError(f"{data_dir}: no stage files there; name the folder that `laion-coco run` wrote to")
     selected = _selected(there, shards, data_dir)
     expected = fingerprints(load_profile(profile)) if profile else None
+    removal_list = RemovalList.load(removals)
     rules = all_rules()
-    results = [result for shard in selected for result in check_shard(store, shard, rules, expected)]
+    results = [each for shard in selected for each in check_shard(store, shard, rules, expected, removal_list)]
     results += check_across(store, selected, rules)
     failed = [each for each in results if each.status == Status.FAILED]
     skipped = [each for each in results if each.status == Status.SKIPPED]
@@ -155,21 +163,28 @@ def shards_add(
     source: Annotated[str, typer.Option(help="Where the shards lie; LAION_COCO_SOURCE unless given.")] = "",
     shards: Shards = None,
 ) -> None:
-    """Register the source's shards as partitions, as the sensor `new_shards` does."""
+    """Register the source's shards as partitions, as the sensor `new_shards` does; removed ones when they are named."""
     from laion_coco_assets.assets.stage import SHARDS
     from laion_coco_assets.definitions import build_defs
     from laion_coco_assets.settings import Settings
+    from laion_coco_assets.shards.removed import note_added, removed_shards
 
     settings = Settings.from_environment()
     if source:
         settings = settings.model_copy(update={"source": source})
-    found = (build_defs(settings).resources or {})["source"].shards()
-    selected = _selected(list(found), shards, settings.source_or_default)
+    resources = build_defs(settings).resources or {}
+    store = resources["store"].get()
+    selected = _selected(list(resources["source"].shards()), shards, settings.source_or_default)
+    left_out = set() if shards else removed_shards(store).intersection(selected)
+    selected = [key for key in selected if key not in left_out]
     with _instance() as instance:
+        note_added(store, selected)
         registered = set(instance.get_dynamic_partitions(SHARDS.name or ""))
         new = [key for key in selected if key not in registered]
         instance.add_dynamic_partitions(SHARDS.name or "", new)
     out.print(f"{len(new)} shards added, {len(selected) - len(new)} were registered already", highlight=False)
+    if left_out:
+        out.print(f"{len(left_out)} were removed before and are left out; name them to add them again", highlight=False)
 
 
 @shards_app.command("list")
@@ -180,6 +195,44 @@ def shards_list() -> None:
     with _instance() as instance:
         for key in instance.get_dynamic_partitions(SHARDS.name or ""):
             out.print(key, highlight=False, markup=False)
+
+
+@shards_app.command("remove")
+def shards_remove(
+    shards: Annotated[list[str], typer.Argument(help="Shards by key (the file's stem).")],
+    files: Annotated[
+        bool, typer.Option("--files", help="Delete their stage files, ledger and checkpoints too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before files are deleted.")] = False,
+) -> None:
+    """Unregister shards; the sensor leaves them out from then on, `shards add --shards` takes them back.
+
+    The source is never touched. Without --files what was made of a shard stays, published rows included.
+    """
+    from laion_coco_assets.assets.stage import SHARDS
+    from laion_coco_assets.definitions import build_defs
+    from laion_coco_assets.settings import Settings
+    from laion_coco_assets.shards.removed import delete_files, note_removed, shard_files
+
+    settings = Settings.from_environment()
+    store = (build_defs(settings).resources or {})["store"].get()
+    keys = list(dict.fromkeys(shards))
+    with _instance() as instance:
+        registered = set(instance.get_dynamic_partitions(SHARDS.name or ""))
+        there = {key: len(list(shard_files(store, key))) for key in keys}
+        unknown = [key for key in keys if key not in registered and not there[key]]
+        if unknown:
+            raise UserError(
+                f"{', '.join(unknown)}: neither registered nor in {settings.data_dir}; see laion-coco shards list"
+            )
+        if files and not yes:
+            typer.confirm(f"Delete {sum(there.values())} files and checkpoints of {len(keys)} shards?", abort=True)
+        note_removed(store, keys)
+        for key in keys:
+            instance.delete_dynamic_partition(SHARDS.name or "", key)
+            left = f"{there[key]} files stay in {settings.data_dir}" if there[key] else "it has no files"
+            left = f"{delete_files(store, key)} files and checkpoints deleted" if files else left
+            out.print(f"{key}: removed; {left}", highlight=False, markup=False, soft_wrap=True)
 
 
 @bench_app.callback()

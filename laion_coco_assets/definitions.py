@@ -7,7 +7,7 @@ import dagster as dg
 
 from laion_coco_assets.assets import blip_candidates, clip_l_top5, fetched_images, published, rn50x64_final
 from laion_coco_assets.assets.stage import SHARDS
-from laion_coco_assets.automation import new_shards
+from laion_coco_assets.automation.arrivals import new_shards
 from laion_coco_assets.checks.asset_checks import build_checks
 from laion_coco_assets.resources.build import build_resources
 from laion_coco_assets.settings import Settings

@@ -32,6 +32,10 @@ class Settings(BaseModel):
     allow_networks: tuple[str, ...] = Field(
         default=(), description="private networks that images may be fetched from, as 10.1.0.0/16,127.0.0.0/8"
     )
+    removals: str = Field(
+        default="",
+        description="list of URLs, sample_ids and domains that are not published: text or parquet, or a folder",
+    )
     shards_per_run: int = Field(default=20, ge=1, le=10_000, description="shards a backfill puts into one run")
 
     @property

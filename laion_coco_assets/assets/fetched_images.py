@@ -45,17 +45,22 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         Original bytes are kept when they are a supported image within the profile's limits. Nothing is dropped: a URL
         that failed has its reason from a closed list, and the HTTP status where there was one.
         """
+        files = store.get()
         with fetcher.open(profile.fetch) as client:
 
             def plan(shard: str) -> Work:
                 origin = source.shard(shard)
                 fingerprint = fingerprints(profile)[Stage.FETCHED_IMAGES]
                 key = StageKey(Stage.FETCHED_IMAGES, shard, fingerprint, {"source": origin.digest})
+                if files.made_from_other(key):
+                    context.log.warning(
+                        f"{origin.path} changed after shard {shard} was fetched: fetching it as it is now"
+                    )
                 rows = origin.rows
                 record = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
                 return Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), lambda: record)
 
-            return run_shards(context, profile, store.get(), progress, plan)
+            return run_shards(context, profile, files, progress, plan)
 
     return fetched_images
 

@@ -1,6 +1,8 @@
 """Stage 5: LAION-COCO's parquet, and the ledger that says what became of every source row."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
 from itertools import islice
 from typing import Any, Final
 
@@ -9,7 +11,9 @@ import dagster as dg
 from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key, write_stage
 from laion_coco_assets.progress import NoProgress, Progress
 from laion_coco_assets.publishing.card import write_card
+from laion_coco_assets.publishing.removals import RemovalList, digest
 from laion_coco_assets.publishing.rows import ledger_row, published_row
+from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.joining import Row, chunks, joined, stage_rows
 from laion_coco_assets.shards.profile import Profile
@@ -31,31 +35,51 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         shards_per_run=shards_per_run,
     )
     def published(
-        context: dg.AssetExecutionContext, store: ShardStoreResource, progress: dg.ResourceParam[Progress]
+        context: dg.AssetExecutionContext,
+        store: ShardStoreResource,
+        removals: RemovalsResource,
+        progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult[Any]:
         """The data set: LAION-COCO's columns with its names and types, then all scores, the sample id, the fingerprint.
 
-        With it the ledger is written, one row per source row: published, or rejected at a stage for a reason.
+        With it the ledger is written, one row per source row: published, or rejected at a stage for a reason. What is on
+        the removal list is not published; a shard is published again when entries that concern it came or went.
         """
         files = store.get()
+        removal_list = cache(removals.get)  # read with the first shard, so that an unreadable list fails as they do
 
         def plan(shard: str) -> Work:
             key = stage_key(profile, files, Stage.PUBLISHED, shard, *_AFTER)
+            removed = removed_rows(files, shard, removal_list())
+            if removed:
+                key = replace(key, inputs={**key.inputs, "removals": digest(removed.values())})
             # The ledger first: a new published file never stands beside an older ledger.
-            write_ledger(files, key)
+            write_ledger(files, key, removed)
             write_card(files, profile)
 
             def total() -> int:
-                return files.need(Stage.RN50X64_FINAL, shard).rows
+                return files.need(Stage.RN50X64_FINAL, shard).rows - len(removed)
 
-            return Work(key, total, lambda done: publish_shard(files, key, done), lambda: {"profile": profile.name})
+            def rows(done: int) -> Iterator[Rows]:
+                return publish_shard(files, key, removed, done)
+
+            return Work(key, total, rows, lambda: {"profile": profile.name})
 
         return run_shards(context, profile, files, progress, plan)
 
     return published
 
 
-def write_ledger(store: ShardStore, published: StageKey) -> None:
+def removed_rows(store: ShardStore, shard: str, removals: RemovalList) -> dict[int, str]:
+    """The ok images that match the removal list: the entry of each, by `row`."""
+    if not removals:
+        return {}
+    rows = stage_rows(store, Stage.FETCHED_IMAGES, shard, ["row", "sample_id", "URL", "final_url", "status"])
+    found = ((row, removals.entry(row["sample_id"], row["URL"], row["final_url"])) for row in rows)
+    return {row["row"]: entry for row, entry in found if entry is not None and row["status"] == "ok"}
+
+
+def write_ledger(store: ShardStore, published: StageKey, removed: Mapping[int, str]) -> None:
     """The shard's ledger, unless it is complete and unchanged."""
     shard = published.shard
     key = StageKey(LEDGER, shard, published.fingerprint, published.inputs)
@@ -64,14 +88,14 @@ def write_ledger(store: ShardStore, published: StageKey) -> None:
     def rows(done: int) -> Iterator[Rows]:
         left = stage_rows(store, Stage.FETCHED_IMAGES, shard, _without_image())
         pairs = joined(left, stage_rows(store, Stage.BLIP_CANDIDATES, shard, ["row", "sample_id", "reason"]))
-        lines = (ledger_row(row, candidates) for row, candidates in pairs)
+        lines = (ledger_row(row, candidates, removed.get(row["row"])) for row, candidates in pairs)
         return chunks(islice(lines, done, None), _APPEND_ROWS)
 
     record = {"source_rows": fetched.metadata.get("source_rows", fetched.rows)}
     write_stage(store, Work(key, lambda: fetched.rows, rows, lambda: record), NoProgress(), settings=None)
 
 
-def publish_shard(store: ShardStore, key: StageKey, done: int) -> Iterator[Rows]:
+def publish_shard(store: ShardStore, key: StageKey, removed: Container[int], done: int) -> Iterator[Rows]:
     """Rows of PUBLISHED in source order, behind the first `done`."""
     shard = key.shard
     candidates = joined(
@@ -84,7 +108,8 @@ def publish_shard(store: ShardStore, key: StageKey, done: int) -> Iterator[Rows]
     def rows() -> Iterator[Row]:
         captioned = ((row, drawn) for row, drawn in candidates if drawn is not None and drawn["reason"] is None)
         for (row, drawn), scores, winner in zip(captioned, ranked, final, strict=True):
-            yield published_row(row, drawn, scores, winner, key.fingerprint)
+            if row["row"] not in removed:
+                yield published_row(row, drawn, scores, winner, key.fingerprint)
 
     return chunks(islice(rows(), done, None), _APPEND_ROWS)
 

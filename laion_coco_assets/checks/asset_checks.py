@@ -7,6 +7,7 @@ import dagster as dg
 
 from laion_coco_assets.checks.results import OFFENDERS_SHOWN, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, Severity, all_rules
+from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
@@ -43,7 +44,9 @@ def _stage_checks(
         ],
         can_subset=True,
     )
-    def checks(context: dg.AssetCheckExecutionContext, store: ShardStoreResource) -> Iterator[dg.AssetCheckResult]:
+    def checks(
+        context: dg.AssetCheckExecutionContext, store: ShardStoreResource, removals: RemovalsResource
+    ) -> Iterator[dg.AssetCheckResult]:
         from laion_coco_assets.checks.run import check_shard
 
         files = store.get()
@@ -54,9 +57,10 @@ def _stage_checks(
             shards = there[-_SHARDS_UNNAMED:]
             context.log.info(f"no shard was named: the last {len(shards)} of {len(there)} with a file of {stage}")
         expected = fingerprints(profile)
+        removal_list = removals.get() if stage == Stage.PUBLISHED else None
         results: dict[str, list[RuleResult]] = {rule.name: [] for rule in selected}
         for shard in shards:
-            for result in check_shard(files, shard, selected, expected):
+            for result in check_shard(files, shard, selected, expected, removal_list):
                 results[result.rule.name].append(result)
                 # It takes evaluations, says its code; its annotation forgot them.
                 context.op_execution_context.log_event(_evaluation(stage, result))  # type: ignore[arg-type]

@@ -11,6 +11,8 @@ from laion_coco_assets.checks.results import OFFENDERS_SHOWN, Offender, RuleResu
 from laion_coco_assets.checks.rules import Rule
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets.publishing.removals import REMOVED, RemovalList
+from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore, StageInfo
 
@@ -18,6 +20,7 @@ from laion_coco_assets.shards.store import ShardStore, StageInfo
 REASONS: Final[Mapping[str, tuple[str, ...]]] = {
     Stage.FETCHED_IMAGES: tuple(each.value for each in Reason),
     Stage.BLIP_CANDIDATES: ("no_caption", "decode_error"),
+    Stage.PUBLISHED: (REMOVED,),
 }
 
 #: The shard of a result that is about all of them.
@@ -43,16 +46,22 @@ _FILES: Final = pa.schema(
 )
 _INPUTS: Final = pa.schema([(name, pa.string()) for name in ("stage", "shard", "input", "content")])
 _REASONS: Final = pa.schema([(name, pa.string()) for name in ("stage", "reason")])
+_REMOVED: Final = pa.schema([(name, pa.string()) for name in ("shard", "sample_id", "entry")])
 
 
 def check_shard(
-    store: ShardStore, shard: str, rules: Iterable[Rule], expected: Mapping[Stage, str] | None = None
+    store: ShardStore,
+    shard: str,
+    rules: Iterable[Rule],
+    expected: Mapping[Stage, str] | None = None,
+    removals: RemovalList | None = None,
 ) -> list[RuleResult]:
     """The rules of scope shard over one shard's files.
 
     `expected`: the fingerprint each stage should have, by a profile; without it files are only held against each other.
+    `removals`: what must not be published.
     """
-    return _check(store, [shard], shard, [rule for rule in rules if not rule.all_shards], expected)
+    return _check(store, [shard], shard, [rule for rule in rules if not rule.all_shards], expected, removals)
 
 
 def check_across(store: ShardStore, shards: Sequence[str], rules: Iterable[Rule]) -> list[RuleResult]:
@@ -60,7 +69,7 @@ def check_across(store: ShardStore, shards: Sequence[str], rules: Iterable[Rule]
 
     Files that can not be read, or whose columns are not their contract's, are left out: `check_shard` reports them.
     """
-    return _check(store, shards, ALL_SHARDS, [rule for rule in rules if rule.all_shards], None)
+    return _check(store, shards, ALL_SHARDS, [rule for rule in rules if rule.all_shards], None, None)
 
 
 def _check(
@@ -69,12 +78,15 @@ def _check(
     name: str,
     rules: Sequence[Rule],
     expected: Mapping[Stage, str] | None,
+    removals: RemovalList | None,
 ) -> list[RuleResult]:
     if not rules:
         return []
     infos, broken = _infos(store, shards)
     with duckdb.connect() as connection:
         foreign = _register(connection, store, infos, expected or {}, strict=name == ALL_SHARDS)
+        removed = [] if Stage.PUBLISHED in foreign else _removed(store, infos, removals)
+        connection.register("removed", pa.Table.from_pylist(removed, _REMOVED))
         present = {stage for stage, _ in infos}
         return [_outcome(connection, rule, name, broken, foreign, present) for rule in rules]
 
@@ -226,6 +238,21 @@ def _file_rows(
             "models": json.dumps(info.metadata.get("models")),
             "device": info.metadata.get("device"),
         }
+
+
+def _removed(
+    store: ShardStore, infos: Mapping[tuple[str, str], StageInfo], removals: RemovalList | None
+) -> list[dict[str, str]]:
+    """The published rows that the list names."""
+    if not removals:
+        return []
+    rows = (
+        {"shard": shard, "sample_id": row["sample_id"], "entry": removals.entry(row["sample_id"], row["URL"])}
+        for stage, shard in infos
+        if stage == Stage.PUBLISHED
+        for row in stage_rows(store, Stage.PUBLISHED, shard, ["sample_id", "URL"])
+    )
+    return [row for row in rows if row["entry"] is not None]
 
 
 def _literal(path: str) -> str:

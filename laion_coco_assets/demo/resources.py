@@ -36,6 +36,11 @@ class DemoSourceResource(SourceResource):
         write_demo_source(Path(self.source), self.samples)
         return super().shards()
 
+    def shard(self, key: str) -> SourceShard:
+        """One shard of the corpus."""
+        write_demo_source(Path(self.source), self.samples)
+        return super().shard(key)
+
 
 def write_demo_source(folder: Path, samples: int) -> None:
     """The corpus as source shards in `folder`, its truth beside it in `truth`; nothing if shards are there already."""

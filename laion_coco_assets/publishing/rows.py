@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from laion_coco_assets.publishing.removals import REMOVED
 from laion_coco_assets.shards.schemas import CARRIED_OVER, Stage
 
 Row = dict[str, Any]
@@ -27,12 +28,17 @@ def published_row(fetched: Row, candidates: Row, ranked: Row, final: Row, finger
     }
 
 
-def ledger_row(fetched: Row, candidates: Row | None) -> Row:
-    """Where a source row ended. An image without a row of candidates was rejected when it was fetched."""
+def ledger_row(fetched: Row, candidates: Row | None, removed: str | None) -> Row:
+    """Where a source row ended. An image without a row of candidates was rejected when it was fetched.
+
+    `removed` is the entry of the removal list that the row matches. What ended before keeps the reason it ended for.
+    """
     if fetched["status"] != "ok":
         ended = {"stage": Stage.FETCHED_IMAGES, "reason": fetched["reason"], "detail": fetched["detail"]}
     elif candidates is not None and candidates["reason"] is not None:
         ended = {"stage": Stage.BLIP_CANDIDATES, "reason": candidates["reason"], "detail": None}
+    elif removed is not None:
+        ended = {"stage": Stage.PUBLISHED, "reason": REMOVED, "detail": f"on the removal list: {removed}"}
     else:
         ended = {"stage": Stage.PUBLISHED, "reason": None, "detail": None}
     status = "published" if ended["reason"] is None else "rejected"

@@ -5,6 +5,7 @@ from typing import Any
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.progress import LoggedProgress
+from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.profile import Profile
@@ -19,6 +20,7 @@ def build_resources(settings: Settings, profile: Profile) -> dict[str, Any]:
             concurrency=settings.fetch_concurrency, allow_networks=list(settings.allow_networks)
         ),
         "models": ModelsResource(device=settings.device, dtype=settings.dtype, images_at_once=settings.batch_size),
+        "removals": RemovalsResource(where=settings.removals),
         "progress": LoggedProgress(),
     }
     if profile.name == "demo" and not settings.source:

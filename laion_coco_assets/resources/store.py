@@ -4,7 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from laion_coco_assets.errors import SourceError
-from laion_coco_assets.shards.source import SourceShard, list_sources
+from laion_coco_assets.shards.source import SourceShard, find_source, list_sources
 from laion_coco_assets.shards.store import ShardStore
 
 
@@ -29,9 +29,9 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
 
     def shard(self, key: str) -> SourceShard:
         """One source shard; raises SourceError when the source does not have it (any more)."""
-        shards = self.shards()
-        if key not in shards:
+        found = find_source(self.source, key)
+        if found is None:
             raise SourceError(
                 f"shard {key!r} is not in the source {self.source!r}: put its file back, or remove the shard"
             )
-        return shards[key]
+        return found

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import pyarrow as pa
@@ -18,6 +19,9 @@ from laion_coco_assets.shards.schemas import CARRIED_OVER, SOURCE
 
 _REQUIRED: Final = ("URL", "TEXT")
 _BATCH_ROWS: Final = 1024
+_WILDCARDS: Final = "*?["
+#: What file systems tell of a file's content without reading it, the surest first.
+_VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
 def sample_id(url: str | None, text: str | None) -> str:
@@ -43,10 +47,35 @@ def list_sources(source: str) -> dict[str, "SourceShard"]:
     return found
 
 
+def find_source(source: str, key: str) -> "SourceShard | None":
+    """One shard of a file, a folder or a glob, without listing the others where it can be told without; None: not there.
+
+    Raises:
+        SourceError: as `list_sources`.
+    """
+    folder, _, pattern = source.rpartition("/")
+    if any(char in folder for char in _WILDCARDS) or "**" in pattern:
+        return list_sources(source).get(key)
+    name = f"{key}.parquet"
+    try:
+        if not any(char in pattern for char in _WILDCARDS):
+            path = UPath(source)
+            path = path / name if path.is_dir() else path
+        elif fnmatchcase(name, pattern):
+            path = UPath(folder or ".") / name
+        else:
+            return None
+        found = path.name == name and "/" not in key and path.is_file()
+    except Exception as error:  # of any file system's client
+        raise SourceError(f"source {source!r} can not be read: {error or type(error).__name__}") from error
+    return SourceShard(key, path) if found else None
+
+
 def _paths(source: str) -> list[UPath]:
     try:
         path = UPath(source)
-        if any(char in source for char in "*?["):
+        path.fs.invalidate_cache()  # clients of object stores keep listings, and a sensor lives for weeks
+        if any(char in source for char in _WILDCARDS):
             protocol = f"{path.protocol}://" if path.protocol not in ("", "file", "local") else ""
             matches = [UPath(protocol + str(match), **path.storage_options) for match in path.fs.glob(path.path)]
             paths = [match for match in matches if match.name.endswith(".parquet")]
@@ -73,6 +102,16 @@ class SourceShard:
         """Number of rows; raises SourceError for a file that can not be a source."""
         with self._open() as file:
             return int(file.metadata.num_rows)
+
+    @property
+    def version(self) -> str:
+        """Size, and tag or date, as the file system tells them: another version may be another content."""
+        try:
+            info = self.path.fs.info(self.path.path)
+        except OSError as error:
+            raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
+        told = next((info[name] for name in _VERSIONS if info.get(name)), "")
+        return f"{info.get('size')} {told}"
 
     @property
     def digest(self) -> str:

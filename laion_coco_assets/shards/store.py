@@ -88,6 +88,11 @@ class ShardStore:
         except (ValueError, ImportError) as error:
             raise StoreError(f"data dir {data_dir}: {error}") from None
 
+    @property
+    def checkpoints(self) -> UPath:
+        """Where unfinished work lies, a folder a stage."""
+        return self.root / _CHECKPOINTS
+
     def path(self, stage: str, shard: str) -> UPath:
         """Where a stage's file for a shard lies."""
         return self.root / stage / f"{shard}.parquet"
@@ -139,6 +144,14 @@ class ShardStore:
             return False  # a damaged file is made anew
         return info is not None and info.key == key
 
+    def made_from_other(self, key: StageKey) -> bool:
+        """Whether a file is there that was made from other inputs than the key's."""
+        try:
+            info = self.info(key.stage, key.shard)
+        except StoreError:
+            return False
+        return info is not None and info.key.inputs != key.inputs
+
     @contextmanager
     def open(self, stage: str, shard: str) -> Iterator[pq.ParquetFile]:
         """The stage's file, for reading.
@@ -181,13 +194,13 @@ class ShardStore:
             StoreError: it can not.
         """
         try:
-            (self.root / _CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
         except Exception as error:  # of any file system's client
             raise StoreError(f"data dir {self.root} can not be written to: {error or type(error).__name__}") from error
 
     def checkpoint_dir(self, key: StageKey) -> UPath:
         """Where the parts of unfinished work for this key lie."""
-        return self.root / _CHECKPOINTS / key.stage / f"{key.shard}-{key.digest}"
+        return self.checkpoints / key.stage / f"{key.shard}-{key.digest}"
 
     def publish(self, local: Path, path: UPath) -> None:
         """Make a local file appear at `path` at once and whole; the local one is gone afterwards."""
@@ -221,7 +234,7 @@ class ShardStore:
         if not self.is_local or fcntl is None:
             yield
             return
-        folder = self.root / _CHECKPOINTS / key.stage
+        folder = self.checkpoints / key.stage
         folder.mkdir(parents=True, exist_ok=True)
         with Path((folder / f"{key.shard}.lock").path).open("w") as stream:
             try:

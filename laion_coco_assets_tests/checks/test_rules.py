@@ -29,6 +29,10 @@ def copy(demo: DemoRun, tmp_path: Path) -> ShardStore:
     return ShardStore(tmp_path / "data")
 
 
+#: A rule about a list beside the files; assets/test_removals.py breaks it.
+IN_TEST_REMOVALS = ["published_removals"]
+
+
 def test_every_rule_passes_on_what_the_stages_make(demo: DemoRun) -> None:
     expected = fingerprints(load_profile("demo"))
     results = [each for shard in demo.shards for each in check_shard(demo.store, shard, all_rules(), expected)]
@@ -38,7 +42,7 @@ def test_every_rule_passes_on_what_the_stages_make(demo: DemoRun) -> None:
 
 
 def test_every_rule_has_a_mutation() -> None:
-    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS}
+    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS, *IN_TEST_REMOVALS}
 
 
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.name)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from laion_coco_assets.errors import SourceError
 from laion_coco_assets.shards.schemas import SOURCE
-from laion_coco_assets.shards.source import list_sources, sample_id
+from laion_coco_assets.shards.source import find_source, list_sources, sample_id
 
 
 def rows(path: Path, start: int = 0) -> list[dict[str, Any]]:
@@ -159,3 +159,19 @@ def test_two_files_of_one_stem_are_a_clear_error(tmp_path: Path) -> None:
         pq.write_table(pa.table({"URL": ["u"], "TEXT": ["t"]}), tmp_path / folder / "same.parquet")
     with pytest.raises(SourceError, match="would both be shard 'same'"):
         list_sources(f"{tmp_path}/*/*.parquet")
+
+
+def test_one_shard_is_found_as_the_listing_finds_it(tmp_path: Path) -> None:
+    for name in ("a", "b", "deep/a", "deep/c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"URL": ["u"], "TEXT": ["t"]}), tmp_path / f"{name}.parquet")
+    for pattern in ("", "/*.parquet", "/a*", "/b.parquet", "/deep", "/d*/*.parquet", "/deep/**", "/none.parquet"):
+        source = f"{tmp_path}{pattern}"
+        try:
+            listed = list_sources(source)
+        except SourceError:
+            listed = {}
+        keys = ("a", "b", "c", "z", "deep/a", "../a", "")
+        if listed:
+            found = {key: shard.path.path for key in keys if (shard := find_source(source, key))}
+            assert found == {key: shard.path.path for key, shard in listed.items()}, pattern

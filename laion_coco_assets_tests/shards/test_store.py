@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -171,3 +172,10 @@ def _foreign(folder: Path) -> Path:
     path = folder / "foreign.parquet"
     duckdb.execute(f"COPY (SELECT 1 AS a) TO '{path}' (FORMAT parquet)")
     return path
+
+
+def test_a_file_from_other_inputs_is_told_from_one_with_other_settings(store: ShardStore) -> None:
+    assert not store.made_from_other(KEY)
+    write(store)
+    assert not store.made_from_other(replace(KEY, fingerprint="e" * 32))
+    assert store.made_from_other(replace(KEY, inputs={"source": "e" * 32}))

@@ -1,0 +1,1 @@
+"""What runs by itself: new source shards become partitions."""

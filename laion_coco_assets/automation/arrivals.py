@@ -1,0 +1,97 @@
+"""The sensor that watches the source: new files become partitions, changed and vanished ones are reported."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import dagster as dg
+
+from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.errors import SourceError
+from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
+from laion_coco_assets.shards.changes import ChangedSource, find_changes
+from laion_coco_assets.shards.removed import removed_shards
+from laion_coco_assets.shards.schemas import Stage
+
+#: Dagster takes this many dynamic partitions in one tick without the tick growing slow.
+_SHARDS_PER_TICK: Final = 5000
+_NAMED: Final = 5
+
+
+@dg.sensor(
+    name="new_shards",
+    description="Registers source shards that are not partitions yet, in order; reports files that changed or vanished.",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def new_shards(
+    context: dg.SensorEvaluationContext, source: SourceResource, store: ShardStoreResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Registers source shards that are not partitions yet, in order; never registers one twice.
+
+    A file that changed after its images were fetched is named in every tick until it is put back, fetched again or
+    removed; the first tick that sees it also leaves an observation at its partition of `fetched_images`.
+    """
+    files = store.get()
+    try:
+        found = source.shards()
+        registered = set(context.instance.get_dynamic_partitions(SHARDS.name or ""))
+        removed = removed_shards(files).intersection(found)
+        new = [key for key in found if key not in registered and key not in removed]
+        batch = new[:_SHARDS_PER_TICK]
+        changes = find_changes(files, found, registered.union(batch))
+    except SourceError as error:
+        return dg.SkipReason(str(error))
+    said = [_registered(source.source, len(found) - len(removed), batch, len(new) - len(batch))]
+    if changes.changed:
+        said.append(
+            f"{_count(len(changes.changed), 'source file')} changed after {_its(changes.changed)} images were fetched: "
+            f"{_names(changes.changed)}; materialise fetched_images again to use what is there now"
+        )
+    if changes.waiting:
+        said.append(f"{_count(changes.waiting, 'file')} with a new date or size, to be compared in the next ticks")
+    if gone := sorted(registered - found.keys()):
+        said.append(f"{_count(len(gone), 'registered shard')} not in the source any more: {_names(gone)}")
+    if removed:
+        said.append(
+            f"{_count(len(removed), 'shard')} left out, removed by `laion-coco shards remove`: {_names(sorted(removed))}"
+        )
+    for line in said:
+        context.log.info(line)
+    return dg.SensorResult(
+        skip_reason="; ".join(said),
+        dynamic_partitions_requests=[SHARDS.build_add_request(batch)] if batch else [],
+        asset_events=[_observation(each) for each in changes.news],
+    )
+
+
+def _registered(source: str, found: int, batch: Sequence[str], left: int) -> str:
+    if not batch:
+        return f"{source}: {_count(found, 'shard')}, all registered"
+    span = batch[0] if len(batch) == 1 else f"{batch[0]} to {batch[-1]}"
+    more = f"; {left} more in the next ticks" if left else ""
+    return f"{source}: {_count(len(batch), 'new shard')} of {found} registered, {span}{more}"
+
+
+def _observation(changed: ChangedSource) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        asset_key=Stage.FETCHED_IMAGES.value,
+        partition=changed.shard,
+        description="The source file changed after the images were fetched.",
+        metadata={
+            "source": changed.path,
+            "fetched_from_content": changed.fetched_from,
+            "content_now": changed.content,
+        },
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _its(items: Sequence[object]) -> str:
+    return "its" if len(items) == 1 else "their"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

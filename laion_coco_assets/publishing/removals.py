@@ -1,0 +1,168 @@
+"""The removal list: URLs, sample_ids and domains that must not be published (any more), and which rows they mean."""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.fetching.reasons import RejectedError
+from laion_coco_assets.fetching.urls import check_url
+
+#: Why a row that matches the list is in the ledger.
+REMOVED: Final = "removed"
+
+_SAMPLE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_COLUMNS: Final = ("sample_id", "url", "domain")
+_SUFFIXES: Final = (".txt", ".parquet")
+
+
+@dataclass(frozen=True)
+class RemovalList:
+    """Entries in one spelling each. URLs stand without scheme and fragment: a picture is the same over http and https."""
+
+    sample_ids: frozenset[str] = frozenset()
+    urls: frozenset[str] = frozenset()
+    domains: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.sample_ids or self.urls or self.domains)
+
+    def entry(self, sample_id: str, *urls: str | None) -> str | None:
+        """The entry that a row matches, as `domain example.com`; None when it may be published.
+
+        Args:
+            sample_id: the row's.
+            urls: every URL that stands for the row's image: the source's, and where redirects led.
+        """
+        if sample_id in self.sample_ids:
+            return f"sample_id {sample_id}"
+        if not (self.urls or self.domains):
+            return None
+        for url in urls:
+            host, bare = _canonical(url or "")
+            if bare in self.urls:
+                return f"URL {bare}"
+            for domain in _parents(host):
+                if domain in self.domains:
+                    return f"domain {domain}"
+        return None
+
+    @classmethod
+    def of(cls, entries: Iterable[str]) -> Self:
+        """A list from entries in any spelling: 32 hex digits are a sample_id, what has a slash is a URL, the rest domains.
+
+        Raises:
+            ValueError: an entry that is none of these.
+        """
+        kinds: dict[str, set[str]] = {name: set() for name in _COLUMNS}
+        for text in entries:
+            kind, entry = _parsed(text)
+            kinds[kind].add(entry)
+        return cls(frozenset(kinds["sample_id"]), frozenset(kinds["url"]), frozenset(kinds["domain"]))
+
+    @classmethod
+    def load(cls, where: str) -> Self:
+        """The list in a file, or in a folder's .txt and .parquet files, local or on any fsspec URL; no `where`, no entries.
+
+        Text has one entry a line, `#` starts a comment; parquet has columns URL, sample_id or domain in any casing.
+
+        Raises:
+            UserError: no list there, or one that can not be read whole: nothing may be published past it.
+        """
+        if not where:
+            return cls()
+        entries: list[str] = []
+        for path in _files(where):
+            for place, text in _entries(path):
+                try:
+                    _parsed(text)
+                except ValueError as error:
+                    raise UserError(f"removal list {path}, {place}: {error}") from None
+                entries.append(text)
+        return cls.of(entries)
+
+
+def digest(entries: Iterable[str]) -> str:
+    """One hash (32 hex digits) of the entries that concern a shard: the rest of the list makes nothing stale."""
+    return hashlib.sha256(json.dumps(sorted(set(entries))).encode()).hexdigest()[:32]
+
+
+def _files(where: str) -> list[UPath]:
+    try:
+        path = UPath(where)
+        if not path.is_dir():
+            files = [path] if path.exists() else []
+        else:
+            files = sorted((each for each in path.iterdir() if each.suffix in _SUFFIXES), key=lambda each: each.name)
+    except Exception as error:  # of any file system's client
+        raise UserError(f"removal list {where}: {error or type(error).__name__}") from error
+    if not files:
+        raise UserError(f"removal list {where}: not there; name a text or parquet file, or a folder of such")
+    return files
+
+
+def _entries(path: UPath) -> Iterator[tuple[str, str]]:
+    """Where in the file an entry stands, and the entry."""
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".parquet":
+            yield from _parquet_entries(path, pq.read_table(io.BytesIO(content)))
+            return
+        lines = content.decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise UserError(f"removal list {path}: can not be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        # A fragment's # follows the URL at once; a comment's stands at the beginning or behind a blank.
+        text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+        if text:
+            yield f"line {number}", text
+
+
+def _parquet_entries(path: UPath, table: pa.Table) -> Iterator[tuple[str, str]]:
+    known = [name for name in table.column_names if name.lower() in _COLUMNS]
+    if not known:
+        raise UserError(f"removal list {path}: none of the columns URL, sample_id and domain (any casing)")
+    for name in known:
+        for number, value in enumerate(table.column(name).to_pylist()):
+            if value is not None:
+                yield f"{name} of row {number}", str(value)
+
+
+def _parsed(text: str) -> tuple[str, str]:
+    """Kind and canonical spelling of an entry."""
+    bare = text.strip()
+    if _SAMPLE_ID.fullmatch(bare.lower()):
+        return "sample_id", bare.lower()
+    if "/" in bare:
+        host, url = _canonical(bare if "://" in bare else f"http://{bare}")
+        if host:
+            return "url", url
+    else:
+        host, _ = _canonical(f"http://{bare.removeprefix('*').removeprefix('.')}/")
+        if host:
+            return "domain", host
+    raise ValueError(f"{bare[:100]!r} is neither a URL nor a sample_id nor a domain")
+
+
+def _canonical(url: str) -> tuple[str, str]:
+    """Host, and the URL without scheme and fragment; no host and the text itself where there is no such URL."""
+    try:
+        parsed = check_url(url)
+    except RejectedError:
+        return "", url.strip()
+    return (parsed.raw_host or "").removesuffix("."), str(parsed).partition("://")[2]
+
+
+def _parents(host: str) -> Iterator[str]:
+    """The host, and every domain that it is in."""
+    while host:
+        yield host
+        host = host.partition(".")[2]

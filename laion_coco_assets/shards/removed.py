@@ -1,0 +1,65 @@
+"""Shards that were taken out: their files deleted, and a note that keeps the sensor from registering them again."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import Final
+
+from upath import UPath
+
+from laion_coco_assets.shards.schemas import SCHEMAS
+from laion_coco_assets.shards.store import ShardStore, StageKey
+
+#: One empty file a shard: nothing to merge when two processes write at once.
+_NOTES: Final = ".removed"
+_CHECKPOINT: Final = re.compile(r"(.+)-[0-9a-f]{16}")
+
+
+def removed_shards(store: ShardStore) -> frozenset[str]:
+    """Shards that were removed and not added again."""
+    folder = store.root / _NOTES
+    return frozenset(each.name for each in folder.iterdir()) if folder.is_dir() else frozenset()
+
+
+def note_removed(store: ShardStore, shards: Iterable[str]) -> None:
+    """Remember that these shards are not to be registered by themselves."""
+    folder = store.root / _NOTES
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in shards:
+        (folder / shard).write_bytes(b"")
+
+
+def note_added(store: ShardStore, shards: Iterable[str]) -> None:
+    """Forget that these shards were removed."""
+    for shard in removed_shards(store).intersection(shards):
+        (store.root / _NOTES / shard).unlink(missing_ok=True)
+
+
+def shard_files(store: ShardStore, shard: str) -> Iterator[UPath]:
+    """The shard's stage files, what is published first, and the folders of its checkpoints."""
+    for stage in reversed(SCHEMAS):
+        path = store.path(stage, shard)
+        if path.exists():
+            yield path
+    for stage in SCHEMAS:
+        folder = store.checkpoints / stage
+        for each in folder.iterdir() if folder.is_dir() else ():
+            named = _CHECKPOINT.fullmatch(each.name)
+            if named and named[1] == shard:
+                yield each
+
+
+def delete_files(store: ShardStore, shard: str) -> int:
+    """Delete the shard's stage files, its ledger and its checkpoints; returns how many there were.
+
+    Raises:
+        StoreError: a process on this machine is writing one of them; nothing was deleted then.
+    """
+    with ExitStack() as locks:
+        for stage in SCHEMAS:
+            locks.enter_context(store.lock(StageKey(stage, shard, "")))
+        count = 0
+        for path in shard_files(store, shard):
+            path.fs.rm(path.path, recursive=True)
+            count += 1
+        return count

@@ -1,0 +1,86 @@
+"""The removal list means the rows it names, in any spelling, and nothing is published past one that can not be read."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.publishing.removals import RemovalList, digest
+
+ID = "0123456789abcdef" * 2
+OTHER = "f" * 32
+
+
+@pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("http://a.com/x.jpg", "http://a.com/x.jpg"),
+        ("http://a.com/x.jpg", "https://A.com:443/x.jpg#top"),
+        ("a.com/x.jpg", " http://a.com/x.jpg "),
+        ("https://a.com/x.jpg?size=2", "http://a.com/x.jpg?size=2"),
+        ("a.com", "http://a.com/x.jpg"),
+        ("A.com", "https://img.a.com/y"),
+        ("*.a.com", "http://a.com/"),
+        ("bücher.example", "http://xn--bcher-kva.example/x"),
+        ("192.0.2.1", "http://192.0.2.1/x"),
+    ],
+)
+def test_an_entry_means_its_rows(entry: str, url: str) -> None:
+    assert RemovalList.of([entry]).entry(OTHER, url) is not None
+
+
+@pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("http://a.com/x.jpg", "http://a.com/x.jpg?size=2"),
+        ("http://a.com/x.jpg", "http://a.com/X.jpg"),
+        ("a.com", "http://ba.com/x.jpg"),
+        ("a.com", "http://a.com.evil.example/x.jpg"),
+        ("a.com", "http://b.com/a.com"),
+        ("img.a.com", "http://a.com/x"),
+        ("a.com", None),
+        ("a.com", "no URL"),
+    ],
+)
+def test_an_entry_means_no_other_rows(entry: str, url: str | None) -> None:
+    assert RemovalList.of([entry]).entry(OTHER, url) is None
+
+
+def test_a_sample_id_and_where_a_redirect_led_count_too() -> None:
+    assert RemovalList.of([ID.upper()]).entry(ID, None) == f"sample_id {ID}"
+    assert RemovalList.of(["a.com"]).entry(OTHER, "http://b.com/x", "http://cdn.a.com/x") == "domain a.com"
+
+
+def test_a_folder_of_text_and_parquet(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text(f"\ufeff# why\n\n{ID}  # a comment\nhttp://a.com/x#y\n")
+    pq.write_table(pa.table({"Url": ["http://b.com/z", None], "DOMAIN": [None, "c.com"]}), tmp_path / "two.parquet")
+    (tmp_path / "README.md").write_text("not a list")
+    found = RemovalList.load(str(tmp_path))
+    assert found == RemovalList(frozenset({ID}), frozenset({"a.com/x", "b.com/z"}), frozenset({"c.com"}))
+    assert not RemovalList.load("")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("none.txt", None, "not there"),
+        ("bad.txt", b"a.com\nnot a domain\n", "line 2: 'not a domain' is neither a URL nor a sample_id nor a domain"),
+        ("latin.txt", b"b\xfccher.example", "can not be read"),
+        ("bad.parquet", b"no parquet", "can not be read"),
+        ("nohttp://scheme", None, "removal list"),
+    ],
+)
+def test_a_list_that_can_not_be_read_is_one_clear_error(
+    tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match="removal list") as error:
+        RemovalList.load(name if "://" in name else str(tmp_path / name))
+    assert said in str(error.value)
+
+
+def test_the_digest_is_of_the_entries_alone() -> None:
+    assert digest(["a", "b", "a"]) == digest(["b", "a"]) != digest(["a"])

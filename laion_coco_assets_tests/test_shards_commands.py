@@ -1,0 +1,119 @@
+"""`laion-coco shards remove`: what is gone, what stays, and that nothing comes back by itself."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.automation.arrivals import new_shards
+from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
+from laion_coco_assets.shards.schemas import LEDGER, Stage
+from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets_tests.test_cli import laion_coco
+
+STAGES = (Stage.FETCHED_IMAGES, Stage.PUBLISHED, LEDGER)
+#: `a-b` begins as `a` does, checkpoints and all.
+KEYS = ["a", "a-b", "c"]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardStore:
+    """Three registered shards with files and checkpoints, and the settings in the environment."""
+    for folder in ("home", "source"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LAION_COCO_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("LAION_COCO_SOURCE", str(tmp_path / "source"))
+    store = ShardStore(tmp_path / "data")
+    for shard in KEYS:
+        pq.write_table(pa.table({"URL": ["http://a/"], "TEXT": ["x"]}), tmp_path / "source" / f"{shard}.parquet")
+        for stage in STAGES:
+            with store.write(StageKey(stage, shard, "f")):
+                pass
+        left = store.checkpoint_dir(StageKey(Stage.BLIP_CANDIDATES, shard, "f"))
+        left.mkdir(parents=True)
+        (left / "part").write_bytes(b"")
+    assert laion_coco("shards", "add", monkeypatch=monkeypatch) == 0
+    return store
+
+
+@pytest.fixture
+def shards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: ShardStore
+) -> Callable[..., str]:
+    """Runs `laion-coco shards …` and gives what it printed, in one line."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        capsys.readouterr()
+        assert laion_coco("shards", *arguments, monkeypatch=monkeypatch) == code
+        said = capsys.readouterr()
+        return " ".join((said.out + said.err).split())
+
+    return run
+
+
+def _left(store: ShardStore) -> dict[str, list[str]]:
+    """Shards with files by stage, and those with checkpoints."""
+    found = {str(stage): store.shards(stage) for stage in STAGES}
+    folders = (store.checkpoints / Stage.BLIP_CANDIDATES).iterdir()
+    return found | {"checkpoints": sorted({each.name[:-17] for each in folders if each.is_dir()})}
+
+
+def _all(shards: list[str]) -> dict[str, list[str]]:
+    return dict.fromkeys((*STAGES, "checkpoints"), shards)
+
+
+def _tick(store: ShardStore, source: Path) -> str:
+    with dg.DagsterInstance.get() as instance:
+        result = new_shards(
+            dg.build_sensor_context(instance=instance),
+            source=SourceResource(source=str(source)),
+            store=ShardStoreResource(data_dir=str(store.root)),
+        )
+    assert isinstance(result, dg.SensorResult)
+    assert result.dynamic_partitions_requests == []
+    assert result.skip_reason is not None
+    return str(result.skip_reason.skip_message)
+
+
+def test_a_removed_shard_keeps_its_files_and_does_not_come_back(
+    store: ShardStore, shards: Callable[..., str], tmp_path: Path
+) -> None:
+    assert shards("remove", "a") == f"a: removed; 4 files stay in {tmp_path / 'data'}"
+    assert shards("list") == "a-b c"
+    assert _left(store) == _all(KEYS)
+    assert "1 shard left out, removed by `laion-coco shards remove`: a" in _tick(store, tmp_path / "source")
+    assert "1 were removed before and are left out" in shards("add")
+    assert shards("list") == "a-b c"
+    assert shards("add", "--shards", "a") == "1 shards added, 0 were registered already"
+    assert shards("list") == "a-b c a"
+
+
+def test_files_are_deleted_after_a_yes(
+    store: ShardStore, shards: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert "Delete 4 files and checkpoints of 1 shards?" in shards("remove", "a", "--files", code=1)
+    assert shards("list") == "a-b a c"
+    assert _left(store) == _all(KEYS)
+    assert "a: removed; 4 files and checkpoints deleted" in shards("remove", "a", "c", "--files", "--yes")
+    assert shards("list") == "a-b"
+    assert _left(store) == _all(["a-b"])
+
+
+def test_a_shard_that_is_being_written_is_not_deleted(store: ShardStore, shards: Callable[..., str]) -> None:
+    with store.lock(StageKey(Stage.PUBLISHED, "a", "")):
+        assert "is being written by another process" in shards("remove", "a", "--files", "--yes", code=2)
+    assert _left(store)[Stage.FETCHED_IMAGES] == KEYS
+
+
+def test_an_unknown_shard_is_named_and_nothing_is_done(store: ShardStore, shards: Callable[..., str]) -> None:
+    assert "zz: neither registered nor in" in shards("remove", "a", "zz", code=2)
+    assert shards("list") == "a-b a c"
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_dynamic_partitions(SHARDS.name or "") == ["a-b", "a", "c"]
