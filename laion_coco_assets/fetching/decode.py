@@ -8,10 +8,23 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Final, Protocol
 
-from PIL import Image, ImageFile, UnidentifiedImageError, features
+# The five plugins by name: else Pillow would import all it has (about 40) for the first WebP or AVIF, in every worker.
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+    features,
+)
 
 from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.sniff import SUPPORTED, describe, is_cut_short, picture_format
+
+_PLUGINS: Final = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin, GifImagePlugin, AvifImagePlugin)
 
 _ORIENTATION: Final = 0x0112
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height

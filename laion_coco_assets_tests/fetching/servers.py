@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
+from urllib.parse import unquote
 
 from laion_coco_assets_tests.fetching import pictures
 
@@ -392,6 +393,12 @@ async def redirect_with_credentials(at: Connection) -> None:
 @behaviour
 async def redirect_to_nonsense(at: Connection) -> None:
     await at.answer("302 Found", b"", "Location: http://[/")
+
+
+@behaviour
+async def redirect_to(at: Connection) -> None:
+    """To wherever the query says, percent-encoded."""
+    await at.answer("302 Found", b"", f"Location: {unquote(at.path.partition('?')[2])}")
 
 
 @behaviour
