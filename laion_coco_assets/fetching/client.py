@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import random
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _NO_ANSWER: Final = frozenset({Reason.DNS, Reason.REFUSED, Reason.TLS, Reason.TIMEOUT})
+#: Where the HTTP client's message begins to quote the server.
+_OWN_BYTES: Final = re.compile(r""": b['"]""")
 _DNS_TTL_S: Final = 300
 _DNS_CACHED_HOSTS: Final = 50_000
 #: A connection is kept only while another row wants its host, so idle ones need not linger and use up descriptors.
@@ -259,7 +262,7 @@ def _explained(trail: Trail) -> Iterator[None]:  # noqa: C901, PLR0912 - one bra
     except aiohttp.InvalidURL:
         raise _TryError(Reason.INVALID_URL, "refused by the HTTP client") from None
     except (aiohttp.ClientResponseError, HttpProcessingError) as error:
-        said = " ".join(error.message.partition(": b'")[0].split())  # without the server's own bytes
+        said = _OWN_BYTES.split(" ".join(error.message.split()), maxsplit=1)[0]
         raise _TryError(Reason.PROTOCOL, said[:200] or "malformed answer") from None
     except (aiohttp.ServerDisconnectedError, OSError):
         if trail.answered:

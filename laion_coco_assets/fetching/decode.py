@@ -145,7 +145,11 @@ def _failure(name: str, error: Exception) -> RejectedError:
     said = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         said = "not readable"  # its message shows an address in memory
-    reason = Reason.TRUNCATED if "truncated" in said.lower() else Reason.DECODE_ERROR
+    reason = Reason.DECODE_ERROR
+    if "truncated" in said.lower():
+        reason = Reason.TRUNCATED
+    elif "MAX_TEXT_" in said:  # a PNG's comment or colour profile that unpacks to more than Pillow takes
+        reason = Reason.BOMB
     return RejectedError(reason, f"{name}: {said}")
 
 

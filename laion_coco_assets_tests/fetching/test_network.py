@@ -180,6 +180,18 @@ def test_tls_that_is_not_to_be_trusted(authority: trustme.CA, ca_file: Path):
             assert server.asked == {}
 
 
+def test_tls_with_a_self_signed_certificate(ca_file: Path, tmp_path: Path):
+    alone = trustme.CA()
+    alone.cert_pem.write_to_path(tmp_path / "alone.pem")
+    alone.private_key_pem.write_to_path(tmp_path / "alone.key")
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(tmp_path / "alone.pem", tmp_path / "alone.key")
+    with BadServer(made) as server:
+        (got,) = fetch(server.url("/good"), allow_networks=LOOPBACK, ca_file=ca_file)
+        assert server.asked == {}
+    assert (got.reason, got.detail) == (Reason.TLS, "certificate: self-signed certificate")
+
+
 def test_tls_where_there_is_none():
     with BadServer() as server:
         (got,) = fetch(server.url("/good").replace("http:", "https:"), allow_networks=LOOPBACK)
