@@ -78,7 +78,7 @@ class FetchDeployment(BaseModel):
 
         Each row has `retries` + 1 tries within `total_timeout_s` each, as many rows at once as there are slots; the waits
         between tries hold no slot, so overlap. Not in it: decoding, where a picture keeps at most two workers for
-        `decode_deadline_s` each, and rows that start over for want of memory (`max_bytes_held`). A host that never answers
+        `decode_deadline_s` each, and rows that start over for want of memory (`max_bytes_held`); with `robots`, count one more row for each host. A host that never answers
         is left alone after `host_failures` rows, so that a dead one costs far less.
         """
         at_once = min(self.concurrency, self.per_host * hosts)

@@ -20,6 +20,11 @@ _USAGE_OURS: Final = ("train-ai", "train-genai", "ai", "genai")
 _USAGE_WIDER: Final = ("tdm", "bots")
 
 
+def product_token(user_agent: str) -> str:
+    """What rules for crawlers call us, in lower case: `user_agent` up to its slash, as in `laion-coco-assets/0.1 (+https://…)`."""
+    return re.split(r"[/\s]", user_agent, maxsplit=1)[0].lower()
+
+
 def opt_out_signal(headers: CIMultiDictProxy[str], user_agent: str, *, redirect: bool = False) -> str | None:
     """The header that opts this response out, as `Name: directive`, or None.
 
@@ -27,7 +32,7 @@ def opt_out_signal(headers: CIMultiDictProxy[str], user_agent: str, *, redirect:
     slash. On a redirect, directives about search indexing (`noindex`) speak of the short link rather than of the
     picture and are passed over.
     """
-    product = re.split(r"[/\s]", user_agent, maxsplit=1)[0].lower()
+    product = product_token(user_agent)
     directives = _LEARNING if redirect else _LEARNING | _INDEXING
     for value in headers.getall("X-Robots-Tag", ()):
         for scope, directive in _robots(value):
