@@ -139,7 +139,7 @@ def fetch(
         fetch_concurrency=fetch_concurrency,
         allow_networks=tuple(allow_network or ()),
     )
-    reasons = sorted(parse_reasons(retry or ()))
+    reasons = sorted(reason.value for reason in parse_reasons(retry or ()))
     found = list(list_sources(source))
     where = source
     if reasons:
