@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from pydantic import Field
 
-from laion_coco_assets.assets.fetched_rows import fetched_columns
+from laion_coco_assets.assets.fetched_rows import fetched_row
 from laion_coco_assets.assets.refetch import refetch_work
 from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset
 from laion_coco_assets.fetching.duplicates import SeenUrls
@@ -86,4 +86,4 @@ def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[
         seen.add(row["URL"])
     ours, ahead = tee(rows)  # the fetcher reads a bounded way ahead, and in this thread
     fetched = fetcher.fetch((row["URL"] for row in ahead), seen)
-    return chunks((row | fetched_columns(result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
+    return chunks((fetched_row(row, result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)

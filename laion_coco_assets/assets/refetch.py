@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from laion_coco_assets.assets.fetched_rows import fetched_columns
+from laion_coco_assets.assets.fetched_rows import fetched_row
 from laion_coco_assets.assets.stage import Rows, Work
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.duplicates import SeenUrls
@@ -86,7 +86,7 @@ def _with_fetched(
     for wanted, run in groupby(batch.column("reason").to_pylist(), lambda reason: reason in reasons):
         rows = batch.slice(start, sum(1 for _ in run))
         start += rows.num_rows
-        yield [row | fetched_columns(next(fetched)) for row in rows.to_pylist()] if wanted else rows
+        yield [fetched_row(row, next(fetched)) for row in rows.to_pylist()] if wanted else rows
 
 
 def _is_wanted(row: dict[str, Any], reasons: Set[Reason]) -> bool:

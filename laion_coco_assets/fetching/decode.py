@@ -21,6 +21,7 @@ from PIL import (
     features,
 )
 
+from laion_coco_assets.fetching.perceptual import perceptual_hash
 from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.sniff import SUPPORTED, describe, is_cut_short, picture_format
 
@@ -40,15 +41,21 @@ class ImageLimits(Protocol):
     def min_side(self) -> int: ...
     @property
     def max_aspect_ratio(self) -> float: ...
+    @property
+    def perceptual_hash(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """A picture within limits: `format` as Pillow calls it, `width` and `height` in pixels after EXIF orientation."""
+    """A picture within limits: `format` as Pillow calls it, `width` and `height` in pixels after EXIF orientation.
+
+    `perceptual_hash` as `perceptual` makes it, if it was asked for.
+    """
 
     format: str
     width: int
     height: int
+    perceptual_hash: str | None = None
 
 
 def inspect(data: bytes, limits: ImageLimits) -> ImageInfo | Rejection:
@@ -80,7 +87,14 @@ def _inspect(data: bytes, limits: ImageLimits) -> ImageInfo:
     ratio = max(width, height) / min(width, height)
     if ratio > limits.max_aspect_ratio:
         raise RejectedError(Reason.ASPECT_RATIO, f"{width}x{height} pixels, {ratio:.1f} to 1")
-    return ImageInfo(name, width, height)
+    if not limits.perceptual_hash:
+        return ImageInfo(name, width, height)
+    try:
+        return ImageInfo(name, width, height, perceptual_hash(_as_seen(image)))
+    except (MemoryError, RejectedError):
+        raise
+    except Exception as error:  # noqa: BLE001 - likewise: a palette that its transparency does not fit, say
+        raise _failure(name, error) from None
 
 
 def decode_rgb(data: bytes) -> Image.Image:
@@ -95,6 +109,10 @@ def decode_rgb(data: bytes) -> Image.Image:
         _load(image, name)
     except RejectedError as error:
         raise ValueError(f"not a readable picture: {error}") from error
+    return _as_seen(image)
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
     upright = _upright(image)
     if upright.mode in _SIXTEEN_BIT:
         upright = _eight_bit(upright)

@@ -31,7 +31,8 @@ class Fetched:
     """What became of one URL. Without a `reason`, `image` and all that describes it is there.
 
     `http_status` and `final_url` (after redirects) are those of the last answer that came, None if none did; sizes are
-    in pixels after EXIF orientation; `sha256` is of `image`, the bytes as they were served.
+    in pixels after EXIF orientation; `sha256` is of `image`, the bytes as they were served; `perceptual_hash` is there if
+    the settings ask for it.
     """
 
     reason: Reason | None
@@ -42,6 +43,7 @@ class Fetched:
     format: str | None = None
     image_width: int | None = None
     image_height: int | None = None
+    perceptual_hash: str | None = None
     image: bytes | None = None
 
 
@@ -217,6 +219,7 @@ class _Run:
             format=info.format,
             image_width=info.width,
             image_height=info.height,
+            perceptual_hash=info.perceptual_hash,
             image=body,
         )
 
