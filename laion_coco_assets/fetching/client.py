@@ -4,8 +4,9 @@ import asyncio
 import errno
 import logging
 import random
+import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -19,9 +20,10 @@ from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_so
 from laion_coco_assets.fetching.budget import OverBudgetError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.hosts import Hosts
-from laion_coco_assets.fetching.opt_out import opt_out_signal
+from laion_coco_assets.fetching.opt_out import opt_out_signal, product_token
 from laion_coco_assets.fetching.reasons import TRANSIENT, Reason, RejectedError
 from laion_coco_assets.fetching.resolver import NoAddressError, Resolver
+from laion_coco_assets.fetching.robots import MAX_ROBOTS_BYTES, ROBOTS_REDIRECTS, Robots, RobotsAnswer
 from laion_coco_assets.fetching.urls import resolve_redirect
 from laion_coco_assets.shards.profile import FetchSettings
 
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _NO_ANSWER: Final = frozenset({Reason.DNS, Reason.REFUSED, Reason.TLS, Reason.TIMEOUT})
+#: Where the HTTP client's message begins to quote the server.
+_OWN_BYTES: Final = re.compile(r""": b['"]""")
 _DNS_TTL_S: Final = 300
 _DNS_CACHED_HOSTS: Final = 50_000
 #: A connection is kept only while another row wants its host, so idle ones need not linger and use up descriptors.
@@ -46,6 +50,15 @@ class Trail:
 
     def restart(self) -> None:
         self.http_status, self.final_url = None, None
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """What a request is made for: how far to follow its redirects, what to read of the answer, whose rules to heed."""
+
+    read: Callable[[aiohttp.ClientResponse], Awaitable[bytes]]
+    max_redirects: int
+    polite: bool = True  # heeds robots.txt and opt-out headers, as all but a robots.txt itself does
 
 
 class _TryError(RejectedError):
@@ -70,6 +83,7 @@ class Client:
         allowed = parse_networks(deployment.allow_networks)
         self._hosts = Hosts(deployment.per_host, deployment.host_failures, deployment.host_rest_s)
         self._slots = asyncio.Semaphore(deployment.concurrency)
+        self._robots = Robots(product_token(settings.user_agent), self._robots_txt) if settings.robots else None
         self._resolver = Resolver(deployment.hosts, deployment.nameservers, allowed)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -98,8 +112,15 @@ class Client:
 
         `hold(n)` is told how many bytes of the body are held; what it raises ends the download at once.
         """
+
+        async def read(response: aiohttp.ClientResponse) -> bytes:
+            _check_status(response)
+            self._check_opt_out(response, redirect=False)
+            return await self._body(response, hold)
+
+        errand = _Errand(read, self._settings.max_redirects)
         try:
-            body = await self._tries(url, trail, hold)
+            body = await self._tries(url, trail, errand, hold)
         except _NotAskedError:
             raise
         except RejectedError as error:
@@ -111,11 +132,26 @@ class Client:
         self._hosts.answered(trail.server)
         return body
 
-    async def _tries(self, url: URL, trail: Trail, hold: Callable[[int], None]) -> bytes:
+    async def _robots_txt(self, url: URL) -> RobotsAnswer:
+        async def read(response: aiohttp.ClientResponse) -> bytes:
+            if not 200 <= response.status < 300:
+                return b""
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_ROBOTS_BYTES:
+                    break
+            return bytes(body[:MAX_ROBOTS_BYTES])
+
+        trail = Trail()
+        body = await self._tries(url, trail, _Errand(read, ROBOTS_REDIRECTS, polite=False), lambda _: None)
+        return RobotsAnswer(trail.http_status or 0, body)
+
+    async def _tries(self, url: URL, trail: Trail, errand: _Errand, hold: Callable[[int], None]) -> bytes:
         for failures in range(self._settings.retries + 1):
             trail.restart()
             try:
-                return await self._follow(url, trail, hold)
+                return await self._follow(url, trail, errand)
             except _TryError as error:
                 last = error
             wait_s = self._wait(last, failures)
@@ -136,22 +172,25 @@ class Client:
             return None
         return max(error.retry_after_s, min(backoff, self._deployment.max_backoff_s))
 
-    async def _follow(self, url: URL, trail: Trail, hold: Callable[[int], None]) -> bytes:
+    async def _follow(self, url: URL, trail: Trail, errand: _Errand) -> bytes:
         """One try: redirects and body within one deadline, which stands still only while waiting for a slot of ours."""
         left_s = self._settings.total_timeout_s
         clock = asyncio.get_running_loop().time
-        for _ in range(self._settings.max_redirects + 1):
+        for _ in range(errand.max_redirects + 1):
+            if self._robots is not None and errand.polite:
+                self._greet(url, trail)
+                await self._robots.check(url)
             async with self._hosts.slot(url.raw_host or "") as shared, self._slots:
                 self._greet(url, trail)
                 began = clock()
                 with _explained(trail):
                     async with asyncio.timeout(left_s):
-                        outcome = await self._hop(url, trail, hold, keep=shared)
+                        outcome = await self._hop(url, trail, errand, keep=shared)
                 left_s = max(0.0, left_s - (clock() - began))
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
-        raise _TryError(Reason.TOO_MANY_REDIRECTS, f"more than {self._settings.max_redirects} redirects")
+        raise _TryError(Reason.TOO_MANY_REDIRECTS, f"more than {errand.max_redirects} redirects")
 
     def _greet(self, url: URL, trail: Trail) -> None:
         trail.server, trail.answered = f"{url.raw_host}:{url.port}", False
@@ -159,18 +198,17 @@ class Client:
         if resting is not None:
             raise _NotAskedError(resting.reason, resting.detail, final=True)
 
-    async def _hop(self, url: URL, trail: Trail, hold: Callable[[int], None], *, keep: bool) -> bytes | URL:
-        """One request: the body, or where its redirect leads."""
+    async def _hop(self, url: URL, trail: Trail, errand: _Errand, *, keep: bool) -> bytes | URL:
+        """One request: what was read of its answer, or where its redirect leads."""
         headers = {} if keep else {"Connection": "close"}
         async with self._session.get(url, allow_redirects=False, headers=headers) as response:
             trail.http_status, trail.final_url, trail.answered = response.status, str(url), True
             try:
                 if response.status in _REDIRECTS and (location := response.headers.get("Location")) is not None:
-                    self._check_opt_out(response, redirect=True)
+                    if errand.polite:
+                        self._check_opt_out(response, redirect=True)
                     return resolve_redirect(url, location)
-                _check_status(response)
-                self._check_opt_out(response, redirect=False)
-                return await self._body(response, hold)
+                return await errand.read(response)
             finally:
                 if not response.content.at_eof():
                     response.close()  # what was not read will not be: the connection is of no more use
@@ -259,7 +297,7 @@ def _explained(trail: Trail) -> Iterator[None]:  # noqa: C901, PLR0912 - one bra
     except aiohttp.InvalidURL:
         raise _TryError(Reason.INVALID_URL, "refused by the HTTP client") from None
     except (aiohttp.ClientResponseError, HttpProcessingError) as error:
-        said = " ".join(error.message.partition(": b'")[0].split())  # without the server's own bytes
+        said = _OWN_BYTES.split(" ".join(error.message.split()), maxsplit=1)[0]
         raise _TryError(Reason.PROTOCOL, said[:200] or "malformed answer") from None
     except (aiohttp.ServerDisconnectedError, OSError):
         if trail.answered:

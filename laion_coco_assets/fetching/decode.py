@@ -8,10 +8,24 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Final, Protocol
 
-from PIL import Image, ImageFile, UnidentifiedImageError, features
+# The five plugins by name: else Pillow would import all it has (about 40) for the first WebP or AVIF, in every worker.
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+    features,
+)
 
+from laion_coco_assets.fetching.perceptual import perceptual_hash
 from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.sniff import SUPPORTED, describe, is_cut_short, picture_format
+
+_PLUGINS: Final = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin, GifImagePlugin, AvifImagePlugin)
 
 _ORIENTATION: Final = 0x0112
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
@@ -27,15 +41,21 @@ class ImageLimits(Protocol):
     def min_side(self) -> int: ...
     @property
     def max_aspect_ratio(self) -> float: ...
+    @property
+    def perceptual_hash(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """A picture within limits: `format` as Pillow calls it, `width` and `height` in pixels after EXIF orientation."""
+    """A picture within limits: `format` as Pillow calls it, `width` and `height` in pixels after EXIF orientation.
+
+    `perceptual_hash` as `perceptual` makes it, if it was asked for.
+    """
 
     format: str
     width: int
     height: int
+    perceptual_hash: str | None = None
 
 
 def inspect(data: bytes, limits: ImageLimits) -> ImageInfo | Rejection:
@@ -67,7 +87,16 @@ def _inspect(data: bytes, limits: ImageLimits) -> ImageInfo:
     ratio = max(width, height) / min(width, height)
     if ratio > limits.max_aspect_ratio:
         raise RejectedError(Reason.ASPECT_RATIO, f"{width}x{height} pixels, {ratio:.1f} to 1")
-    return ImageInfo(name, width, height)
+    return ImageInfo(name, width, height, _hash(image, name) if limits.perceptual_hash else None)
+
+
+def _hash(image: ImageFile.ImageFile, name: str) -> str:
+    try:
+        return perceptual_hash(_as_seen(image))
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - hostile bytes: a transparency that does not fit its palette, say
+        raise _failure(name, error) from None
 
 
 def decode_rgb(data: bytes) -> Image.Image:
@@ -82,6 +111,10 @@ def decode_rgb(data: bytes) -> Image.Image:
         _load(image, name)
     except RejectedError as error:
         raise ValueError(f"not a readable picture: {error}") from error
+    return _as_seen(image)
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
     upright = _upright(image)
     if upright.mode in _SIXTEEN_BIT:
         upright = _eight_bit(upright)
@@ -132,7 +165,11 @@ def _failure(name: str, error: Exception) -> RejectedError:
     said = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         said = "not readable"  # its message shows an address in memory
-    reason = Reason.TRUNCATED if "truncated" in said.lower() else Reason.DECODE_ERROR
+    reason = Reason.DECODE_ERROR
+    if "truncated" in said.lower():
+        reason = Reason.TRUNCATED
+    elif "MAX_TEXT_" in said:  # a PNG's comment or colour profile that unpacks to more than Pillow takes
+        reason = Reason.BOMB
     return RejectedError(reason, f"{name}: {said}")
 
 

@@ -28,6 +28,7 @@ class Orders:
     max_aspect_ratio: float
     memory_bytes: int
     deadline_s: int
+    perceptual_hash: bool = False
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def _serve(questions: BinaryIO, answers: BinaryIO, orders: Orders) -> None:
         answers.flush()
 
 
-def _judge(data: bytes, orders: Orders) -> dict[str, str | int]:
+def _judge(data: bytes, orders: Orders) -> dict[str, str | int | None]:
     verdict = inspect(data, orders)
     if isinstance(verdict, ImageInfo):
         return {
@@ -64,6 +65,7 @@ def _judge(data: bytes, orders: Orders) -> dict[str, str | int]:
             "width": verdict.width,
             "height": verdict.height,
             "sha256": hashlib.sha256(data).hexdigest(),
+            "perceptual_hash": verdict.perceptual_hash,
         }
     return {"reason": verdict.reason.value, "detail": verdict.detail}
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from laion_coco_assets.fetching.addresses import parse_networks
+from laion_coco_assets.shards.profile import FetchSettings
 
 
 def split_host_port(text: str) -> tuple[str, int | None]:
@@ -71,3 +72,15 @@ class FetchDeployment(BaseModel):
     )
     nameservers: tuple[str, ...] = Field(default=(), description="address or address:port; the system's if empty")
     ca_file: Path | None = Field(default=None, description="PEM; trusted instead of the system's authorities")
+
+    def longest_s(self, settings: FetchSettings, *, rows: int, hosts: int) -> float:
+        """Seconds on the network that `rows` rows, spread evenly over `hosts` hosts, take at most, whatever servers do.
+
+        Each row has `retries` + 1 tries within `total_timeout_s` each, as many rows at once as there are slots; the waits
+        between tries hold no slot, so overlap. Not in it: decoding, where a picture keeps at most two workers for
+        `decode_deadline_s` each, and rows that start over for want of memory (`max_bytes_held`); with `robots`, count one more row for each host. A host that never answers
+        is left alone after `host_failures` rows, so that a dead one costs far less.
+        """
+        at_once = min(self.concurrency, self.per_host * hosts)
+        tries_s = (settings.retries + 1) * settings.total_timeout_s
+        return -(-rows // at_once) * tries_s + settings.retries * self.max_backoff_s

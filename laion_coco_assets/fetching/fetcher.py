@@ -5,7 +5,7 @@ import logging
 import ssl
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -31,7 +31,8 @@ class Fetched:
     """What became of one URL. Without a `reason`, `image` and all that describes it is there.
 
     `http_status` and `final_url` (after redirects) are those of the last answer that came, None if none did; sizes are
-    in pixels after EXIF orientation; `sha256` is of `image`, the bytes as they were served.
+    in pixels after EXIF orientation; `sha256` is of `image`, the bytes as they were served; `perceptual_hash` is there if
+    the settings ask for it.
     """
 
     reason: Reason | None
@@ -42,6 +43,7 @@ class Fetched:
     format: str | None = None
     image_width: int | None = None
     image_height: int | None = None
+    perceptual_hash: str | None = None
     image: bytes | None = None
 
 
@@ -116,7 +118,7 @@ class Fetcher:
             await self._client.close()
             await self._workers.close()
 
-    def fetch(self, urls: Iterable[str | None], seen: SeenUrls | None = None) -> Iterator[Fetched]:
+    def fetch(self, urls: Iterable[str | None], seen: SeenUrls | None = None) -> Generator[Fetched, None, None]:
         """One `Fetched` per URL, in the order of `urls`, which is read only a bounded way ahead, in the caller's thread.
 
         A URL that was in `urls` before, or in `seen`, is a duplicate_url and not asked for again. Closing the iterator,
@@ -130,7 +132,7 @@ class Fetcher:
         if self._thread is None:
             raise RuntimeError("a Fetcher fetches inside `with` only; this one is closed")
 
-    def _stream(self, urls: Iterable[str | None], seen: SeenUrls) -> Iterator[Fetched]:
+    def _stream(self, urls: Iterable[str | None], seen: SeenUrls) -> Generator[Fetched, None, None]:
         run = _Run(self._client, self._workers, ByteBudget(self._deployment.max_bytes_held))
         pending: deque[Future[Fetched]] = deque()
         source = iter(urls)
@@ -217,6 +219,7 @@ class _Run:
             format=info.format,
             image_width=info.width,
             image_height=info.height,
+            perceptual_hash=info.perceptual_hash,
             image=body,
         )
 

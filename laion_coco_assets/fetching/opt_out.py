@@ -1,17 +1,19 @@
 """Response headers by which a picture's owner refuses its use for machine learning. Parsing only: no policy, no network.
 
-Understood are X-Robots-Tag (Google's grammar, with the directives that img2dataset honours and `none`, their union, and
-`noml`), TDM-Reservation (W3C TDMRep) and Content-Usage (the IETF's AIPREF drafts). When in doubt, the owner is right.
+Understood are X-Robots-Tag (Google's grammar, with the directives that img2dataset honours and `none`, their union,
+`noml`, and an `unavailable_after` that has passed), TDM-Reservation (W3C TDMRep) and Content-Usage (the IETF's AIPREF drafts). When in doubt, the owner is right.
 """
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from multidict import CIMultiDictProxy
 
 _LEARNING: Final = frozenset({"noai", "noimageai", "noml"})
-_INDEXING: Final = frozenset({"noindex", "noimageindex", "none"})
+_INDEXING: Final = frozenset({"noindex", "noimageindex", "none", "unavailable_after"})
 #: Directives of X-Robots-Tag that take a value, so that the name before their colon is no crawler's.
 _VALUED: Final = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _CRAWLER: Final = re.compile(r"\*|[A-Za-z][A-Za-z0-9_.*\-]*(?:/[A-Za-z0-9.]+)?")
@@ -20,17 +22,24 @@ _USAGE_OURS: Final = ("train-ai", "train-genai", "ai", "genai")
 _USAGE_WIDER: Final = ("tdm", "bots")
 
 
-def opt_out_signal(headers: CIMultiDictProxy[str], user_agent: str, *, redirect: bool = False) -> str | None:
+def product_token(user_agent: str) -> str:
+    """What rules for crawlers call us, in lower case: `user_agent` up to its slash, as in `laion-coco-assets/0.1 (+https://…)`."""
+    return re.split(r"[/\s]", user_agent, maxsplit=1)[0].lower()
+
+
+def opt_out_signal(
+    headers: CIMultiDictProxy[str], user_agent: str, *, redirect: bool = False, now: datetime | None = None
+) -> str | None:
     """The header that opts this response out, as `Name: directive`, or None.
 
     A crawler-scoped X-Robots-Tag counts if its scope is `*` or our product token, the part of `user_agent` before the
     slash. On a redirect, directives about search indexing (`noindex`) speak of the short link rather than of the
-    picture and are passed over.
+    picture and are passed over. `unavailable_after` counts from its date on, by `now` (this moment, unless given).
     """
-    product = re.split(r"[/\s]", user_agent, maxsplit=1)[0].lower()
+    product = product_token(user_agent)
     directives = _LEARNING if redirect else _LEARNING | _INDEXING
     for value in headers.getall("X-Robots-Tag", ()):
-        for scope, directive in _robots(value):
+        for scope, directive in _robots(value, now or datetime.now(UTC)):
             if directive in directives and scope in (None, "*", product):
                 return f"X-Robots-Tag: {directive}" if scope is None else f"X-Robots-Tag: {scope}: {directive}"
     for value in headers.getall("TDM-Reservation", ()):
@@ -40,17 +49,45 @@ def opt_out_signal(headers: CIMultiDictProxy[str], user_agent: str, *, redirect:
     return f"Content-Usage: {refused}=n" if refused else None
 
 
-def _robots(value: str) -> Iterable[tuple[str | None, str]]:
-    """(crawler or None, directive), lower-case, for one header line. A crawler's name holds until the next one."""
+def _robots(value: str, now: datetime) -> Iterable[tuple[str | None, str]]:
+    """(crawler or None, directive), lower-case, for one header line. A crawler's name holds until the next one.
+
+    `unavailable_after` is given only if its date has passed.
+    """
     scope: str | None = None
+    date = ""  # of an unavailable_after, as far as it was read: its weekday ends in a comma, too
     for item in value.replace(";", ",").split(","):
-        directive = item.strip().lower()
+        if date and (then := _date(f"{date}, {item.strip()}")) is not None:
+            date = ""
+            if then <= now:
+                yield scope, "unavailable_after"
+            continue
+        directive, date = item.strip().lower(), ""
         while ":" in directive:
             name, _, rest = (part.strip() for part in directive.partition(":"))
             if name in _VALUED or not _CRAWLER.fullmatch(name):
-                break  # a value follows, or this is part of a date: `Wednesday, 03-Jul-30 15:00:00 GMT`
+                break  # a value follows
             scope, directive = name.partition("/")[0], rest
-        yield scope, directive.partition(":")[0].strip().strip("\"'")
+        name, _, rest = directive.partition(":")
+        if name.strip() != "unavailable_after":
+            yield scope, name.strip().strip("\"'")
+        elif (then := _date(rest.strip())) is None:
+            date = rest.strip()
+        elif then <= now:
+            yield scope, "unavailable_after"
+
+
+def _date(text: str) -> datetime | None:
+    """The moment that RFC 822, RFC 850 or ISO 8601 text names, the formats Google documents; UTC unless it says other."""
+    text = text.strip("\"'")
+    try:
+        moment = datetime.fromisoformat(text.upper())
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _usage(values: Iterable[str]) -> str | None:

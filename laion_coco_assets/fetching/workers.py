@@ -45,6 +45,7 @@ class DecodeWorkers:
             max_aspect_ratio=limits.max_aspect_ratio,
             memory_bytes=(1 << 30) + 16 * limits.max_pixels + 3 * max_bytes,
             deadline_s=deadline_s,
+            perceptual_hash=limits.perceptual_hash,
         )
         self._slots = asyncio.Semaphore(count)
         self._idle: list[_Worker] = []
@@ -134,7 +135,8 @@ class _Worker:
             raise _CrashedError(f"signal {-code}" if code < 0 else f"exit code {code}") from None
         if "reason" in answer:
             return Rejection(Reason(answer["reason"]), answer["detail"])
-        return Judged(ImageInfo(answer["format"], answer["width"], answer["height"]), answer["sha256"])
+        info = ImageInfo(answer["format"], answer["width"], answer["height"], answer["perceptual_hash"])
+        return Judged(info, answer["sha256"])
 
     async def end(self) -> None:
         with suppress(ProcessLookupError):  # it may have gone by itself

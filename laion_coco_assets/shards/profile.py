@@ -35,6 +35,13 @@ class FetchSettings(_Section):
     min_side: int = Field(ge=1, description="pixels; a smaller image is too_small")
     max_aspect_ratio: float = Field(ge=1, description="longer side over shorter side")
     respect_opt_out: bool = Field(description="refuse images whose response opts out of machine learning")
+    perceptual_hash: bool = Field(
+        default=False, description="record each image's 64-bit DCT hash, to find near duplicates"
+    )
+    robots: bool = Field(
+        default=False,
+        description="ask each host's robots.txt first, and heed what it says to user_agent's product token",
+    )
 
 
 class BlipSource(_Section):

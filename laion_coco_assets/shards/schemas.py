@@ -59,6 +59,8 @@ FETCHED_IMAGES: Final = pa.schema(
         pa.field("image_width", pa.int32()),  # pixels, after EXIF orientation
         pa.field("image_height", pa.int32()),
         pa.field("image_bytes", pa.int64()),
+        pa.field("perceptual_hash", pa.string()),  # 16 hex digits; null unless the profile asks for it
+        pa.field("md5_matches", pa.bool_()),  # whether the bytes have the source's md5; null where it gives none
         pa.field("image", pa.binary()),  # the bytes as they were served; null unless ok
     ]
 )

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
+from urllib.parse import unquote
 
 from laion_coco_assets_tests.fetching import pictures
 
@@ -395,6 +396,12 @@ async def redirect_to_nonsense(at: Connection) -> None:
 
 
 @behaviour
+async def redirect_to(at: Connection) -> None:
+    """To wherever the query says, percent-encoded."""
+    await at.answer("302 Found", b"", f"Location: {unquote(at.path.partition('?')[2])}")
+
+
+@behaviour
 async def redirect_with_odd_bytes(at: Connection) -> None:
     await at.answer("302 Found", b"", "Location: /good?caf\udce9 \u00fc")
 
@@ -529,8 +536,114 @@ async def resets_at_once(at: Connection) -> None:
     at.reset()
 
 
+@behaviour
+async def headers_drip(at: Connection) -> None:
+    await at.send(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        await at.send(b"X-More: again\r\n")
+        await asyncio.sleep(0.2)  # slower than any limit on headers, faster than any limit on silence
+
+
+@behaviour
+async def body_drips(at: Connection) -> None:
+    await at.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while True:
+        await at.send(b"\xff")
+        await asyncio.sleep(0.05)
+
+
+@behaviour
+async def chunks_drip(at: Connection) -> None:
+    await at.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        await at.send(b"1\r\n\xff\r\n")
+        await asyncio.sleep(0.05)
+
+
+@behaviour
+async def webcam(at: Connection) -> None:
+    """Pictures without end, each after a boundary: what many cameras serve as one response."""
+    await at.send(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n")
+    while True:
+        await at.send(b"--b\r\nContent-Type: image/jpeg\r\n\r\n" + pictures.JPEG + b"\r\n")
+
+
+@behaviour
+async def length_for_half(at: Connection) -> None:
+    """A Content-Length that ends within the picture; the rest follows all the same, and later than the first half."""
+    half = len(pictures.JPEG) // 2
+    await at.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % half + pictures.JPEG[:half])
+    at.reset()
+
+
+@behaviour
+async def length_and_chunks(at: Connection) -> None:
+    """Two framings at once, as in request smuggling."""
+    await at.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await at.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(pictures.JPEG), pictures.JPEG))
+
+
+@behaviour
+async def chunk_of_absurd_size(at: Connection) -> None:
+    await at.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await at.send(b"FFFFFFFFFFFFFFFF\r\n" + pictures.JPEG)
+
+
+@behaviour
+async def closes_behind_headers(at: Connection) -> None:
+    await at.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+
+
+@behaviour
+async def good_without_reason_phrase(at: Connection) -> None:
+    await at.send(b"HTTP/1.1 200\r\nContent-Length: %d\r\n\r\n" % len(pictures.JPEG) + pictures.JPEG)
+
+
+@behaviour
+async def http_0_9(at: Connection) -> None:
+    await at.send(pictures.JPEG)
+
+
+@behaviour
+async def shoutcast(at: Connection) -> None:
+    await at.send(b"ICY 200 OK\r\n\r\n" + pictures.JPEG)
+
+
+@behaviour
+async def nul_in_a_header(at: Connection) -> None:
+    await at.answer("200 OK", pictures.JPEG, "X-Odd: a\0b")
+
+
+@behaviour
+async def brotli(at: Connection) -> None:
+    await at.answer("200 OK", b"\x0b\x02\x80not really\x03", "Content-Encoding: br")
+
+
+@behaviour
+async def multiple_choices(at: Connection) -> None:
+    await at.answer("300 Multiple Choices", b"<html>this or that</html>", "Location: /good")
+
+
+@behaviour
+async def redirect_too_long(at: Connection) -> None:
+    await at.answer("302 Found", b"", "Location: /good?" + "a" * 8200)
+
+
+@behaviour
+async def legal_reasons(at: Connection) -> None:
+    await at.answer("451 Unavailable For Legal Reasons", pictures.JPEG)
+
+
+@behaviour
+async def cdn_lost_its_origin(at: Connection) -> None:
+    await at.answer("520 Web Server Returned an Unknown Error", b"<html>", "Retry-After: 86400")
+
+
 #: After these the server closes the connection, for that is how their answer ends.
 CLOSING = {
+    "/closes_behind_headers",
+    "/http_0_9",
+    "/shoutcast",
     "/good_http_1_0",
     "/good_without_length",
     "/chunks_break_off",

@@ -61,6 +61,7 @@ EXPECTED: dict[str, Reason | None] = {
     "/redirect_to_private_mapped": Reason.BLOCKED_ADDRESS,
     "/redirect_with_credentials": Reason.CREDENTIALS_IN_URL,
     "/redirect_to_nonsense": Reason.INVALID_URL,
+    "/redirect_to?http%3A%2F%2F10.0.0.1": Reason.BLOCKED_ADDRESS,
     "/redirect_with_odd_bytes": None,
     "/opt_out": Reason.OPTED_OUT,
     "/opt_out_on_redirect": Reason.OPTED_OUT,
@@ -79,17 +80,39 @@ EXPECTED: dict[str, Reason | None] = {
     "/huge_header": Reason.PROTOCOL,
     "/many_headers": Reason.PROTOCOL,
     "/endless_headers": Reason.PROTOCOL,
+    "/webcam": Reason.TOO_LARGE,
+    "/length_for_half": Reason.TRUNCATED,
+    "/length_and_chunks": Reason.PROTOCOL,
+    "/closes_behind_headers": Reason.TRUNCATED,
+    "/good_without_reason_phrase": None,
+    "/http_0_9": Reason.PROTOCOL,
+    "/shoutcast": Reason.PROTOCOL,
+    "/nul_in_a_header": Reason.PROTOCOL,
+    "/brotli": Reason.NOT_AN_IMAGE,
+    "/multiple_choices": Reason.PROTOCOL,
+    "/redirect_too_long": Reason.PROTOCOL,
+    "/legal_reasons": Reason.HTTP_4XX,
+    "/cdn_lost_its_origin": Reason.HTTP_5XX,
     "/closes_at_once": Reason.REFUSED,
     "/resets_at_once": Reason.REFUSED,
 }
 #: Nonsense behind a whole body: refused if it comes in one piece with the body, never seen otherwise.
 EITHER = {"/good_with_more_than_promised": {None, Reason.PROTOCOL}}
 #: Those that nothing but the deadline ends.
-UNTIL_THE_DEADLINE = ("/silent", "/half_a_header", "/stops_within_body", "/endless_hints")
+UNTIL_THE_DEADLINE = (
+    "/silent",
+    "/half_a_header",
+    "/stops_within_body",
+    "/endless_hints",
+    "/headers_drip",
+    "/body_drips",
+    "/chunks_drip",
+    "/chunk_of_absurd_size",
+)
 
 
 def test_every_behaviour_has_its_expected_reason():
-    assert set(EXPECTED) | set(EITHER) | set(UNTIL_THE_DEADLINE) == set(BEHAVIOURS)
+    assert {path.partition("?")[0] for path in EXPECTED} | set(EITHER) | set(UNTIL_THE_DEADLINE) == set(BEHAVIOURS)
     assert len(BEHAVIOURS) >= 40
 
 
@@ -107,6 +130,7 @@ def test_all_behaviours_end_in_their_reason_within_one_run():
             assert got.sha256 is None
             assert got.detail
             assert "hunter2" not in got.detail
+            assert "b'" not in got.detail  # a server's bytes have no place in a table that people look at
 
 
 def test_nonsense_behind_a_body_harms_nothing():
@@ -117,12 +141,38 @@ def test_nonsense_behind_a_body_harms_nothing():
     assert good.image == also_good.image == pictures.JPEG
 
 
-@pytest.mark.parametrize("path", UNTIL_THE_DEADLINE)
-def test_what_never_ends_is_ended_by_the_deadline(path: str):
+def test_what_never_ends_is_ended_by_the_deadline():
     with BadServer() as server, Fetcher(pictures.settings(total_timeout_s=0.5), LOOPBACK) as fetcher:
-        (got,) = fetcher.fetch([server.url(path)])
-    assert got.reason is Reason.TIMEOUT
-    assert server.asked[path] <= 2  # a timeout is worth another try, and `retries` is 1
+        results = list(fetcher.fetch(server.url(path) for path in UNTIL_THE_DEADLINE))
+    assert [got.reason for got in results] == [Reason.TIMEOUT] * len(UNTIL_THE_DEADLINE)
+    # A timeout is worth another try, and `retries` is 1.
+    assert all(server.asked[path] <= 2 for path in UNTIL_THE_DEADLINE)
+
+
+#: A shard in which every server misbehaves, most of them in the way that costs most.
+HOSTILE = [*EXPECTED, *UNTIL_THE_DEADLINE, *(f"{path}?{n}" for n in range(5) for path in UNTIL_THE_DEADLINE)]
+SLOWEST = pictures.settings(total_timeout_s=1.0, retries=1)
+SHARD_MEANS = LOOPBACK.model_copy(update={"per_host": 16, "max_backoff_s": 0.1})
+
+
+# Past the stated bound, and a minute for starting and decoding, pytest ends the test.
+@pytest.mark.timeout(60 + SHARD_MEANS.longest_s(SLOWEST, rows=len(HOSTILE), hosts=1))
+def test_a_shard_of_nothing_but_hostile_servers_takes_a_bounded_time():
+    with BadServer() as server, Fetcher(SLOWEST, SHARD_MEANS) as fetcher:
+        results = list(fetcher.fetch(server.url(path) for path in HOSTILE))
+    for path, got in zip(HOSTILE, results, strict=True):
+        # A second is short: on a loaded machine a good answer may take longer.
+        assert got.reason in (EXPECTED.get(path, Reason.TIMEOUT), Reason.TIMEOUT), path
+
+
+def test_the_bound_of_a_shard_is_its_deadlines():
+    settings = pictures.settings(total_timeout_s=30.0, retries=2)
+    means = FetchDeployment(concurrency=64, per_host=8, max_backoff_s=20.0)
+    # One row: three tries, with two waits between them.
+    assert means.longest_s(settings, rows=1, hosts=1) == 3 * 30 + 2 * 20
+    # 80 rows: on one host in ten waves of eight, on many in two of 64.
+    assert means.longest_s(settings, rows=80, hosts=1) == 10 * 3 * 30 + 2 * 20
+    assert means.longest_s(settings, rows=80, hosts=80) == 2 * 3 * 30 + 2 * 20
 
 
 def test_a_rows_status_and_final_url_are_those_of_its_last_answer():

@@ -37,7 +37,18 @@ def open_sockets() -> int:
 
 def test_every_reason_is_described():
     assert set(DESCRIPTIONS) == set(Reason)
-    assert set(Reason) >= TRANSIENT
+    assert all(DESCRIPTIONS.values())
+
+
+def test_transient_is_what_the_same_request_may_get_another_day():
+    assert {reason.value for reason in TRANSIENT} == {
+        "dns",
+        "refused",
+        "timeout",
+        "rate_limited",
+        "http_5xx",
+        "truncated",
+    }
 
 
 def test_a_good_row_is_whole():

@@ -3,6 +3,7 @@
 import gzip
 import random
 import struct
+import zlib
 from io import BytesIO
 
 import pytest
@@ -16,6 +17,7 @@ from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.pictures import AVIF, GIF, JPEG, PNG, WEBP, encoded, png, scene
 
 LIMITS = pictures.settings()
+TEXT_BOMB = zlib.compress(bytes(200_000_000), 9)
 WHOLE = {"JPEG": JPEG, "PNG": PNG, "WEBP": WEBP, "GIF": GIF, "AVIF": AVIF}
 
 
@@ -27,6 +29,15 @@ def turned() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
     return encoded(scene(), "JPEG", exif=exif)
+
+
+def resized(height: int, width: int) -> bytes:
+    """The JPEG with another size in its header."""
+    return JPEG.replace(struct.pack(">HH", 48, 64), struct.pack(">HH", height, width))
+
+
+def with_chunks(*chunks: tuple[bytes, bytes]) -> bytes:
+    return png(20, 20, 8, 2, (b"\0" + b"\x80\x20\x20" * 20) * 20, *chunks)
 
 
 def damaged_exif() -> bytes:
@@ -63,6 +74,20 @@ GOOD: dict[str, tuple[bytes, ImageInfo]] = {
     "animated PNG": (animated("PNG"), ImageInfo("PNG", 40, 40)),
     "animated AVIF": (animated("AVIF"), ImageInfo("AVIF", 40, 40)),
     "GIF frame beyond its screen": (gif_frame_beyond_its_screen(), ImageInfo("GIF", 40, 40)),
+    "greyscale progressive JPEG": (
+        encoded(scene().convert("L"), "JPEG", progressive=True),
+        ImageInfo("JPEG", 64, 48),
+    ),
+    "JPEG with 640 kB of EXIF": (
+        JPEG[:2] + (b"\xff\xe1\xff\xffExif\0\0" + bytes(65527)) * 10 + JPEG[2:],
+        ImageInfo("JPEG", 64, 48),
+    ),
+    "JPEG that is a zip archive, too": (
+        JPEG + b"PK\3\4" + bytes(30) + b"PK\5\6" + bytes(18),
+        ImageInfo("JPEG", 64, 48),
+    ),
+    "GIF that is a script, too": (GIF + b"<?php system($_GET[0]);", ImageInfo("GIF", 64, 48)),
+    "PNG with 50 MB behind its rows": (png(20, 20, 8, 2, bytes(61 * 20 + 50_000_000)), ImageInfo("PNG", 20, 20)),
     "at the smallest side": (encoded(Image.new("L", (16, 64)), "PNG"), ImageInfo("PNG", 16, 64)),
     "at the largest size": (encoded(Image.new("1", (1000, 1000)), "PNG"), ImageInfo("PNG", 1000, 1000)),
 }
@@ -96,6 +121,17 @@ BAD: dict[str, tuple[bytes, Reason]] = {
     "bomb by its header": (pictures.BOMB, Reason.BOMB),
     "just too many pixels": (encoded(Image.new("1", (1001, 1000)), "PNG"), Reason.BOMB),
     "GIF of 65535 x 65535": (b"GIF89a\xff\xff\xff\xff\0\0\0," + b"\0" * 30, Reason.BOMB),
+    "JPEG of 65500 x 65500": (resized(65500, 65500), Reason.BOMB),
+    "PNG comment of 200 MB": (with_chunks((b"zTXt", b"Comment\0\0" + TEXT_BOMB)), Reason.BOMB),
+    "PNG international comment of 200 MB": (with_chunks((b"iTXt", b"C\0\1\0\0\0" + TEXT_BOMB)), Reason.BOMB),
+    "PNG colour profile of 200 MB": (with_chunks((b"iCCP", b"x\0\0" + TEXT_BOMB)), Reason.BOMB),
+    "PNG with 80 comments of 1 MB": (
+        with_chunks(*[(b"zTXt", b"C\0\0" + zlib.compress(bytes(1_000_000)))] * 80),
+        Reason.BOMB,
+    ),
+    "one pixel": (encoded(Image.new("RGB", (1, 1)), "PNG"), Reason.TOO_SMALL),
+    "a line": (encoded(Image.new("L", (65500, 1)), "PNG"), Reason.TOO_SMALL),
+    "the longest WebP": (encoded(Image.new("RGB", (16383, 17)), "WEBP"), Reason.ASPECT_RATIO),
     "one side too small": (encoded(Image.new("L", (15, 40)), "PNG"), Reason.TOO_SMALL),
     "tracking pixel": (pictures.PIXEL, Reason.TOO_SMALL),
     "banner": (encoded(Image.new("L", (321, 80)), "PNG"), Reason.ASPECT_RATIO),
@@ -103,6 +139,14 @@ BAD: dict[str, tuple[bytes, Reason]] = {
     "JPEG of its magic only": (JPEG[:3], Reason.DECODE_ERROR),
     "PNG of its magic only": (PNG[:8], Reason.TRUNCATED),
     "PNG with a flipped bit": (PNG[:60] + bytes([PNG[60] ^ 1]) + PNG[61:], Reason.DECODE_ERROR),
+    "PNG without its end": (PNG[:-12], Reason.TRUNCATED),
+    "PNG with too few rows": (png(20, 20, 8, 2, bytes(61 * 19 + 7)), Reason.TRUNCATED),
+    "PNG of 7 bits a sample": (png(20, 20, 7, 2, bytes(61 * 20)), Reason.DECODE_ERROR),
+    "JPEG without its end": (JPEG[:-2], Reason.TRUNCATED),
+    "JPEG that begins twice": (b"\xff\xd8" + JPEG, Reason.DECODE_ERROR),
+    "JPEG behind blanks": (bytes(10) + JPEG, Reason.NOT_AN_IMAGE),
+    "JPEG of no height": (resized(0, 64), Reason.DECODE_ERROR),
+    "GIF without a frame": (b"GIF89a\x28\0\x28\0\0\0\0;", Reason.DECODE_ERROR),
     "PNG of size 0": (png(0, 0, 8, 2, b""), Reason.DECODE_ERROR),
     "WebP garbage": (WEBP[:20] + random.Random(0).randbytes(len(WEBP) - 20), Reason.DECODE_ERROR),
     "AVIF garbage": (AVIF[:60] + bytes(len(AVIF) - 60), Reason.DECODE_ERROR),
@@ -125,7 +169,7 @@ def test_bad(name: str):
 
 
 def test_enough_odd_files_are_tried():
-    assert len(GOOD) + len(BAD) >= 24
+    assert len(GOOD) + len(BAD) >= 70
 
 
 @pytest.mark.parametrize("name", WHOLE)

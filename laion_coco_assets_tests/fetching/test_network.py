@@ -3,8 +3,6 @@
 import asyncio
 import socket
 import ssl
-import threading
-from collections import Counter
 from pathlib import Path
 
 import aiohttp
@@ -18,6 +16,7 @@ from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_so
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
 from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets_tests.fetching.names import NameServer
 from laion_coco_assets_tests.fetching.servers import BadServer
 
 
@@ -28,46 +27,6 @@ def fetch(*urls: str, **deployment) -> list[Fetched]:
 
 
 LOOPBACK = ("127.0.0.0/8",)
-
-
-class NameServer:
-    """Answers A queries over UDP from a table: addresses, or None for SERVFAIL. What is not in it does not exist."""
-
-    def __init__(self, table: dict[str, list[str] | None]) -> None:
-        self._table = table
-        self.asked: Counter[str] = Counter()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def __enter__(self):
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._socket.sendto(b"", self._socket.getsockname())
-        self._thread.join()
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while True:
-            query, sender = self._socket.recvfrom(4096)
-            if not query:
-                return
-            end = query.index(b"\0", 12)
-            labels, at = [], 12
-            while at < end:
-                labels.append(query[at + 1 : at + 1 + query[at]].decode())
-                at += 1 + query[at]
-            name, kind = ".".join(labels).lower(), query[end + 1 : end + 3]
-            self.asked[name] += kind == b"\0\1"
-            addresses = self._table.get(name, [])
-            found = addresses if kind == b"\0\1" and addresses else []
-            code = 2 if addresses is None else 0 if name in self._table else 3
-            answers = b"".join(b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(address) for address in found)
-            header = query[:2] + bytes([0x81, 0x80 | code]) + b"\0\1" + len(found).to_bytes(2, "big") + b"\0\0\0\0"
-            self._socket.sendto(header + query[12 : end + 5] + answers, sender)
 
 
 def test_dns():
@@ -219,6 +178,18 @@ def test_tls_that_is_not_to_be_trusted(authority: trustme.CA, ca_file: Path):
             assert got.reason is Reason.TLS
             assert (got.detail or "").startswith(detail)
             assert server.asked == {}
+
+
+def test_tls_with_a_self_signed_certificate(ca_file: Path, tmp_path: Path):
+    alone = trustme.CA()
+    alone.cert_pem.write_to_path(tmp_path / "alone.pem")
+    alone.private_key_pem.write_to_path(tmp_path / "alone.key")
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(tmp_path / "alone.pem", tmp_path / "alone.key")
+    with BadServer(made) as server:
+        (got,) = fetch(server.url("/good"), allow_networks=LOOPBACK, ca_file=ca_file)
+        assert server.asked == {}
+    assert (got.reason, got.detail) == (Reason.TLS, "certificate: self-signed certificate")
 
 
 def test_tls_where_there_is_none():

@@ -1,5 +1,7 @@
 """A corpus of header lines and what each means for us; see `opt_out` for the standards."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from laion_coco_assets.fetching.opt_out import opt_out_signal
 
 AGENT = "laion-coco-assets/0.1 (+https://example.org)"
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 ROBOTS, TDM, USAGE = "X-Robots-Tag", "TDM-Reservation", "Content-Usage"
 
 OPTED_OUT = [
@@ -40,6 +43,25 @@ OPTED_OUT = [
     (ROBOTS, "googlebot: nofollow, laion-coco-assets: noai"),
     (ROBOTS, "googlebot: nofollow, *: none"),
     (ROBOTS, "laion-coco-assets: unavailable_after: 2030-07-03, noai"),
+    (ROBOTS, "\tnoai\t"),
+    (ROBOTS, "noindex, indexifembedded"),
+    (ROBOTS, "noodp, noydir, NOIMAGEAI"),
+    (ROBOTS, "'noai', 'noimageai'"),
+    (ROBOTS, "googlebot: noarchive, laion-coco-assets/0.1: none"),
+    (ROBOTS, "googlebot: index, * : noai"),
+    # dates that have passed, in each format that Google documents
+    (ROBOTS, "unavailable_after: 25 Jun 2010 15:00:00 PST"),
+    (ROBOTS, "unavailable_after: 25-Aug-2007 15:00:00 EST"),
+    (ROBOTS, "unavailable_after: Wed, 03 Jul 2013 15:00:00 GMT"),
+    (ROBOTS, "unavailable_after: Wednesday, 03-Jul-13 15:00:00 GMT"),
+    (ROBOTS, "Unavailable_After: 2013-07-03T15:00:00Z"),
+    (ROBOTS, "unavailable_after:2013-07-03T15:00:00+02:00"),
+    (ROBOTS, "unavailable_after: 2013-07-03"),
+    (ROBOTS, "nofollow, unavailable_after: 2013-07-03, noarchive"),
+    (ROBOTS, "nofollow, unavailable_after: Wed, 03 Jul 2013 15:00:00 GMT, noarchive"),
+    (ROBOTS, "laion-coco-assets: unavailable_after: 2013-07-03"),
+    (ROBOTS, "unavailable_after: 2030-07-03, unavailable_after: 2013-07-03"),
+    (ROBOTS, "unavailable_after: nonsense, noai"),
     (TDM, "1"),
     (TDM, " 1 "),
     (TDM, "0, 1"),
@@ -62,6 +84,19 @@ NOT_OPTED_OUT = [
     (ROBOTS, "max-image-preview: none"),
     (ROBOTS, "max-image-preview:none"),
     (ROBOTS, "unavailable_after: 25 Jun 2030 15:00:00 PST"),
+    (ROBOTS, "unavailable_after: Wed, 03 Jul 2030 15:00:00 GMT, nofollow"),
+    (ROBOTS, "unavailable_after: Wednesday, 03-Jul-30 15:00:00 GMT"),
+    (ROBOTS, "unavailable_after: 2030-07-03T15:00:00Z"),
+    (ROBOTS, "googlebot: unavailable_after: 2013-07-03"),
+    (ROBOTS, "googlebot: unavailable_after: Wed, 03 Jul 2013 15:00:00 GMT"),
+    (ROBOTS, "unavailable_after: nonsense"),
+    (ROBOTS, "unavailable_after:"),
+    (ROBOTS, "unavailable_after"),
+    (ROBOTS, "max-video-preview: 0"),
+    (ROBOTS, "indexifembedded"),
+    (ROBOTS, "googlebot-image: noai, bingbot: noindex"),
+    (ROBOTS, "laion-coco: noai"),
+    (ROBOTS, "laion-coco-assets-images: noai"),
     (ROBOTS, "googlebot: noindex"),
     (ROBOTS, "googlebot: noindex, noai"),
     (ROBOTS, "GPTBot: noai, CCBot: noai"),
@@ -87,7 +122,7 @@ NOT_OPTED_OUT = [
 
 
 def signal(*lines: tuple[str, str], redirect: bool = False) -> str | None:
-    return opt_out_signal(CIMultiDictProxy(CIMultiDict(lines)), AGENT, redirect=redirect)
+    return opt_out_signal(CIMultiDictProxy(CIMultiDict(lines)), AGENT, redirect=redirect, now=NOW)
 
 
 @pytest.mark.parametrize("line", OPTED_OUT)
@@ -125,7 +160,7 @@ def test_detail_names_the_signal_and_its_scope():
 @pytest.mark.parametrize("line", [*OPTED_OUT, *NOT_OPTED_OUT])
 def test_a_redirects_indexing_directives_speak_of_the_link(line: tuple[str, str]):
     found = signal(line, redirect=True)
-    assert found is None or not any(word in found for word in ("noindex", "noimageindex", "none"))
+    assert found is None or not any(word in found for word in ("noindex", "noimageindex", "none", "unavailable"))
     if "noai" in (signal(line) or "") or line[0] != ROBOTS:
         assert found == signal(line)
 
@@ -134,3 +169,11 @@ def test_a_redirects_indexing_directives_speak_of_the_link(line: tuple[str, str]
 def test_any_header_has_a_verdict(lines: list[tuple[str, str]]):
     found = signal(*lines)
     assert found is None or found.partition(": ")[0] in (ROBOTS, TDM, USAGE)
+
+
+def test_a_date_counts_from_its_own_moment_on():
+    line = CIMultiDictProxy(CIMultiDict({ROBOTS: "unavailable_after: 2026-11-01T12:00:00+02:00"}))
+    before, at = datetime(2026, 11, 1, 9, 59, 59, tzinfo=UTC), datetime(2026, 11, 1, 10, tzinfo=UTC)
+    assert opt_out_signal(line, AGENT, now=before) is None
+    assert opt_out_signal(line, AGENT, now=at) == "X-Robots-Tag: unavailable_after"
+    assert opt_out_signal(line, AGENT) == "X-Robots-Tag: unavailable_after"  # the clock on the wall is past it

@@ -5,8 +5,11 @@ import hashlib
 import os
 import signal
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from laion_coco_assets.fetching.decode import ImageInfo
 from laion_coco_assets.fetching.reasons import Reason, Rejection
@@ -25,6 +28,11 @@ def workers(count: int = 1, deadline_s: int = 60) -> DecodeWorkers:
 def pid(pool: DecodeWorkers) -> int:
     (worker,) = pool._idle
     return worker._process.pid
+
+
+def address_space(process: int) -> int:
+    (pages,) = Path(f"/proc/{process}/statm").read_text().split()[:1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_verdicts_are_inspects_own():
@@ -89,6 +97,59 @@ def test_memory_is_bounded():
 
     if not os.path.exists("/proc/self/limits"):  # noqa: PTH110
         pytest.skip("limits are read from Linux's /proc")
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to RLIMIT_AS")
+def test_a_picture_that_eats_a_workers_memory_is_a_bomb_and_the_next_one_is_judged():
+    """Many pixels in few bytes, let through by the profile, against a limit that they do not fit into."""
+    hog = pictures.encoded(Image.new("L", (12_000, 12_000)), "PNG")
+    limits = pictures.settings(max_pixels=1 << 28)
+
+    async def scenario() -> None:
+        pool = DecodeWorkers(limits, count=1, max_bytes=1_000_000, deadline_s=60)
+        pool._orders = replace(pool._orders, memory_bytes=600 << 20)
+        try:
+            assert await pool.judge(pictures.JPEG) == GOOD
+            process = pid(pool)
+            before = address_space(process)
+            pool._orders = replace(pool._orders, memory_bytes=before + (64 << 20))
+            os.kill(process, signal.SIGKILL)  # the next worker gets the tighter limit
+            verdicts = [await pool.judge(data) for data in (hog, pictures.JPEG, hog, pictures.JPEG)]
+        finally:
+            await pool.close()
+        assert [verdict if isinstance(verdict, Judged) else verdict.reason for verdict in verdicts] == [
+            Reason.BOMB,
+            GOOD,
+        ] * 2
+
+    asyncio.run(scenario())
+
+
+def test_a_picture_that_crashes_every_decoder_is_a_decode_error_and_the_next_one_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    crashing = (
+        "import os\n"
+        "from laion_coco_assets.fetching import decode_worker\n"
+        "inspect = decode_worker.inspect\n"
+        "decode_worker.inspect = lambda data, limits: os.abort() if b'evil' in data else inspect(data, limits)\n"
+        "decode_worker.main()\n"
+    )
+    monkeypatch.setattr("laion_coco_assets.fetching.workers._PROGRAM", crashing)
+
+    async def scenario() -> None:
+        pool = workers(count=2)
+        try:
+            verdicts = await asyncio.gather(*(pool.judge(data) for data in [pictures.JPEG, b"evil"] * 4))
+        finally:
+            await pool.close()
+        assert verdicts[::2] == [GOOD] * 4
+        assert (
+            verdicts[1::2]
+            == [Rejection(Reason.DECODE_ERROR, f"the decoder crashed (signal {signal.SIGABRT.value})")] * 4
+        )
+
     asyncio.run(scenario())
 
 

@@ -1,0 +1,46 @@
+"""What a fetched URL puts into its row of FETCHED_IMAGES."""
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from laion_coco_assets.shards.joining import Row
+
+if TYPE_CHECKING:
+    from laion_coco_assets.fetching.fetcher import Fetched
+
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def fetched_row(source: Row, result: "Fetched") -> Row:
+    """A row of SOURCE, or of an older FETCHED_IMAGES, with what became of its URL."""
+    return source | {
+        "status": "ok" if result.reason is None else "rejected",
+        "reason": None if result.reason is None else result.reason.value,
+        "detail": result.detail,
+        "http_status": result.http_status,
+        "final_url": result.final_url,
+        "sha256": result.sha256,
+        "format": result.format,
+        "image_width": result.image_width,
+        "image_height": result.image_height,
+        "image_bytes": None if result.image is None else len(result.image),
+        "perceptual_hash": result.perceptual_hash,
+        "md5_matches": _md5_matches(source["source_extra"], result.image),
+        "image": result.image,
+    }
+
+
+def _md5_matches(source_extra: str | None, image: bytes | None) -> bool | None:
+    """Whether the bytes are those that the source's column `md5` (any casing) speaks of; None where that is not known.
+
+    LAION's `hash` is a key of URL and TEXT, and says nothing about bytes.
+    """
+    if image is None or source_extra is None:
+        return None
+    given = {name.casefold(): value for name, value in json.loads(source_extra).items()}.get("md5")
+    wanted = given.strip().lower() if isinstance(given, str) else ""
+    if not _MD5.fullmatch(wanted):
+        return None
+    return hashlib.md5(image, usedforsecurity=False).hexdigest() == wanted
