@@ -87,13 +87,15 @@ def _inspect(data: bytes, limits: ImageLimits) -> ImageInfo:
     ratio = max(width, height) / min(width, height)
     if ratio > limits.max_aspect_ratio:
         raise RejectedError(Reason.ASPECT_RATIO, f"{width}x{height} pixels, {ratio:.1f} to 1")
-    if not limits.perceptual_hash:
-        return ImageInfo(name, width, height)
+    return ImageInfo(name, width, height, _hash(image, name) if limits.perceptual_hash else None)
+
+
+def _hash(image: ImageFile.ImageFile, name: str) -> str:
     try:
-        return ImageInfo(name, width, height, perceptual_hash(_as_seen(image)))
-    except (MemoryError, RejectedError):
+        return perceptual_hash(_as_seen(image))
+    except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - likewise: a palette that its transparency does not fit, say
+    except Exception as error:  # noqa: BLE001 - hostile bytes: a transparency that does not fit its palette, say
         raise _failure(name, error) from None
 
 
