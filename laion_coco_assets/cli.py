@@ -338,6 +338,39 @@ def bench(
         run_bench(settings, out, err)
 
 
+@bench_app.command("fetch")
+def bench_fetch(
+    count: Annotated[int, typer.Option(min=1, help="Images for our fetcher, each round.")] = 2000,
+    peer_count: Annotated[int, typer.Option(min=1, help="Images for each of the others, which are slower.")] = 400,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured, in turn.")] = 2,
+    schemes: Annotated[str, typer.Option(help="https, http or both, parted by a comma.")] = "https,http",
+    contestants: Annotated[str, typer.Option(help="Who takes part.")] = "ours,img2dataset,img2dataset_hashed_ca",
+    fetch_concurrency: FetchConcurrency = 64,
+    server_processes: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+    slow: Annotated[bool, typer.Option("--slow", help="The servers send 60 kB/s over each connection.")] = False,
+    json: Annotated[str, typer.Option(help="Write the medians to this file.")] = "",
+) -> None:
+    """Measure the fetcher against img2dataset, in turn, over servers that this command starts on loopback.
+
+    img2dataset runs in an environment of its own, which uv makes in the user's cache folder at the first call.
+    """
+    from laion_coco_assets.bench.fetch_run import FetchBenchSettings, run_fetch_bench
+
+    settings = FetchBenchSettings(
+        count=count,
+        peer_count=peer_count,
+        rounds=rounds,
+        schemes=tuple(filter(None, schemes.split(","))),
+        contestants=tuple(filter(None, contestants.split(","))),
+        concurrency=fetch_concurrency,
+        server_processes=server_processes,
+        slow=slow,
+        json=Path(json) if json else None,
+    )
+    with _interruptible("nothing was measured; begin again"):
+        run_fetch_bench(settings, out, err)
+
+
 def _numbers(flag: str, text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) for part in parts):

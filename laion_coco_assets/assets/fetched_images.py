@@ -1,31 +1,21 @@
 """Stage 1: every source row's URL becomes image bytes, or a reason why not."""
 
-from collections.abc import Iterator
-from itertools import islice, tee
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from laion_coco_assets.assets.fetched_rows import fetched_row
 from laion_coco_assets.assets.refetch import refetch_work
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset
-from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.assets.stage import Work, run_shards, stage_asset
 from laion_coco_assets.fetching.reasons import parse_reasons
+from laion_coco_assets.fetching.rows import fetch_shard
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.joining import chunks
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import StageKey
-
-if TYPE_CHECKING:
-    from laion_coco_assets.fetching.fetcher import Fetcher
-
-_APPEND_ROWS: Final = 50
 
 
 class FetchConfig(dg.Config):
@@ -80,14 +70,3 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             return run_shards(context, profile, files, progress, plan)
 
     return fetched_images
-
-
-def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[Rows]:
-    """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again."""
-    rows = (row for batch in source.batches() for row in batch.to_pylist())
-    seen = SeenUrls()
-    for row in islice(rows, done):
-        seen.add(row["URL"])
-    ours, ahead = tee(rows)  # the fetcher reads a bounded way ahead, and in this thread
-    fetched = fetcher.fetch((row["URL"] for row in ahead), seen)
-    return chunks((fetched_row(row, result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from laion_coco_assets.assets.fetched_rows import fetched_row
 from laion_coco_assets.assets.stage import Rows, Work
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.duplicates import SeenUrls
 from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets.fetching.rows import fetched_row
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import Replacing, ShardStore

@@ -16,6 +16,7 @@ from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
 from laion_coco_assets.fetching.client import Client, Trail
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.loop import run
 from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.urls import check_url
 from laion_coco_assets.fetching.workers import DecodeWorkers
@@ -72,7 +73,7 @@ class Fetcher:
             raise RuntimeError("this fetcher is at work already")
         started: Future[None] = Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(started)), name="laion-coco-fetcher", daemon=True
+            target=lambda: run(self._serve(started)), name="laion-coco-fetcher", daemon=True
         )
         self._thread.start()
         try:

@@ -225,3 +225,13 @@ def test_one_failing_keep_alive_connection_harms_no_other_row():
         results = list(fetcher.fetch(urls))
     assert all(got.reason is None for got in results[1::2])
     assert all(got.reason is not None for got in results[::2])
+
+
+def test_the_documents_table_of_reasons_is_the_codes():
+    text = (Path(__file__).parents[2] / "docs" / "FETCHING.md").read_text()
+    table = [line for line in text.splitlines() if line.startswith("| `") and "ent | " in line]
+    expected = [
+        f"| `{reason}` | {'transient' if reason in TRANSIENT else 'permanent'} | {said} |"
+        for reason, said in DESCRIPTIONS.items()
+    ]
+    assert [line for line in table if line.split(" | ")[1] in ("transient", "permanent")] == expected

@@ -6,9 +6,9 @@ import json
 import pyarrow as pa
 import pytest
 
-from laion_coco_assets.assets.fetched_rows import fetched_row
 from laion_coco_assets.fetching.fetcher import Fetched
 from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets.fetching.rows import fetched_row
 from laion_coco_assets.shards.schemas import FETCHED_IMAGES, SOURCE
 
 IMAGE = b"the bytes of an image"

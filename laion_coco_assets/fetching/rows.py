@@ -1,16 +1,32 @@
-"""What a fetched URL puts into its row of FETCHED_IMAGES."""
+"""From source rows to rows of FETCHED_IMAGES."""
 
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from itertools import islice, tee
 from typing import TYPE_CHECKING, Final
 
-from laion_coco_assets.shards.joining import Row
+from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.shards.joining import Row, chunks
+from laion_coco_assets.shards.source import SourceShard
 
 if TYPE_CHECKING:
-    from laion_coco_assets.fetching.fetcher import Fetched
+    from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 
+_APPEND_ROWS: Final = 50
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[list[Row]]:
+    """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again."""
+    rows = (row for batch in source.batches() for row in batch.to_pylist())
+    seen = SeenUrls()
+    for row in islice(rows, done):
+        seen.add(row["URL"])
+    ours, ahead = tee(rows)  # the fetcher reads a bounded way ahead, and in this thread
+    fetched = fetcher.fetch((row["URL"] for row in ahead), seen)
+    return chunks((fetched_row(row, result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
 
 
 def fetched_row(source: Row, result: "Fetched") -> Row:

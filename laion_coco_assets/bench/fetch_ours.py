@@ -1,0 +1,32 @@
+"""This project's contestant in `bench fetch`: the work of the stage `fetched_images`, in a process that does nothing else."""
+
+import json
+import sys
+from pathlib import Path
+
+from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
+from laion_coco_assets.fetching.rows import fetch_shard
+from laion_coco_assets.shards.profile import load_profile
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.source import list_sources
+from laion_coco_assets.shards.store import ShardStore, StageKey
+
+
+def main() -> None:
+    """`fetch_ours SOURCE DATA_DIR CONCURRENCY`: prints the number of images as JSON. Trusts SSL_CERT_FILE."""
+    source, data_dir, concurrency = sys.argv[1:]
+    ((shard, origin),) = list_sources(source).items()
+    store = ShardStore(data_dir)
+    settings = load_profile("laion-coco").fetch
+    deployment = FetchDeployment(concurrency=int(concurrency), allow_networks=("127.0.0.0/8",))
+    images = 0
+    key = StageKey(Stage.FETCHED_IMAGES, shard, "0" * 32, {"source": origin.digest})
+    with Fetcher(settings, deployment) as fetcher, store.write(key) as writer:
+        for rows in fetch_shard(origin, fetcher, writer.done):
+            writer.append(rows)
+            images += sum(row["status"] == "ok" for row in rows)
+    (Path(data_dir) / "images.json").write_text(json.dumps(images), encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()

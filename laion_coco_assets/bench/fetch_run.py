@@ -1,0 +1,155 @@
+"""`laion-coco bench fetch`, from its flags to its report."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from laion_coco_assets.bench.fetch_contestants import Contestant, img2dataset, ours, write_certificates
+from laion_coco_assets.bench.fetch_measure import run_measured
+from laion_coco_assets.bench.fetch_server import Servers, addresses
+from laion_coco_assets.errors import UserError
+
+OURS: Final = "ours"
+SCHEMES: Final = ("https", "http")
+_MAKERS: Final[dict[str, Callable[[Path, int], Contestant]]] = {
+    OURS: ours,
+    "img2dataset": lambda folder, concurrency: img2dataset(folder, concurrency, hashed=False),
+    "img2dataset_hashed_ca": lambda folder, concurrency: img2dataset(folder, concurrency, hashed=True),
+}
+CONTESTANTS: Final = tuple(_MAKERS)
+
+
+@dataclass(frozen=True)
+class FetchBenchSettings:
+    """The command's flags. `count` images for ours a round, `peer_count` for each of the others."""
+
+    count: int = 2000
+    peer_count: int = 400
+    rounds: int = 2
+    schemes: tuple[str, ...] = SCHEMES
+    contestants: tuple[str, ...] = CONTESTANTS
+    concurrency: int = 64
+    server_processes: int = 1
+    slow: bool = False
+    json: Path | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One contestant's round."""
+
+    images_per_s: float
+    cpu_ms: float
+    peak_memory_bytes: int
+
+
+#: By scheme and contestant, one entry a round.
+Rounds = dict[str, dict[str, list[Measured]]]
+
+
+def run_fetch_bench(settings: FetchBenchSettings, out: Console, err: Console) -> Rounds:
+    """Start servers, let each contestant fetch from them in turn, print, write the JSON.
+
+    Raises:
+        UserError: impossible flags, a contestant that can not be had, or one that did not get every image.
+    """
+    for flag, given, known in (
+        ("--contestants", settings.contestants, CONTESTANTS),
+        ("--schemes", settings.schemes, SCHEMES),
+    ):
+        if not given or not set(given) <= set(known):
+            raise UserError(f"{flag}: must be some of {', '.join(known)}, not {', '.join(given) or 'nothing'}")
+    if settings.json is not None and not settings.json.absolute().parent.is_dir():
+        raise UserError(f"--json {settings.json}: its folder does not exist")
+    found: Rounds = {scheme: {name: [] for name in settings.contestants} for scheme in settings.schemes}
+    with (
+        tempfile.TemporaryDirectory(prefix="laion-coco-bench-") as place,
+        Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err
+        ) as bars,
+    ):
+        folder = Path(place)
+        total = settings.rounds * len(settings.schemes) * len(settings.contestants)
+        measuring = bars.add_task("measuring", total=total)
+        write_certificates(folder, addresses())
+        contestants = [_MAKERS[name](folder, settings.concurrency) for name in settings.contestants]
+        with Servers(folder, settings.server_processes, slow=settings.slow) as servers:
+            for _ in range(settings.rounds):
+                for scheme in settings.schemes:
+                    for each in contestants:
+                        count = settings.count if each.name == OURS else settings.peer_count
+                        found[scheme][each.name].append(_measure(each, servers, servers.urls(scheme, count), folder))
+                        bars.advance(measuring)
+    out.print(_table(found))
+    if settings.json is not None:
+        settings.json.write_text(json.dumps(medians(found), indent=2) + "\n", encoding="ascii")
+    return found
+
+
+def _measure(contestant: Contestant, servers: Servers, urls: Sequence[str], folder: Path) -> Measured:
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        own = Path(place)
+        source, out = own / "urls.parquet", own / "out"
+        out.mkdir()
+        pq.write_table(pa.table({"URL": urls, "TEXT": [""] * len(urls)}), source)
+        command = contestant.command(source, out, len(urls))
+        cost = run_measured(command, {**os.environ, **contestant.environment}, own / "log")
+        images = contestant.images(out)
+        if images != len(urls):
+            said = (own / "log").read_text(errors="replace").strip()[-800:]
+            raise UserError(
+                f"{contestant.name} got {images} of {len(urls)} images, so there is nothing to compare: {said}"
+            )
+        seconds = cost.ended - servers.first_request()
+    return Measured(images / seconds, cost.cpu_s * 1000 / images, cost.peak_memory_bytes)
+
+
+def medians(found: Rounds) -> dict[str, dict[str, dict[str, float]]]:
+    """What `--json` holds."""
+    return {
+        scheme: {
+            name: {
+                "images_per_s": round(median(each.images_per_s for each in rounds), 2),
+                "cpu_ms": round(median(each.cpu_ms for each in rounds), 3),
+                "peak_memory_bytes": int(median(each.peak_memory_bytes for each in rounds)),
+            }
+            for name, rounds in contestants.items()
+        }
+        for scheme, contestants in found.items()
+    }
+
+
+def _ratio(contestants: Mapping[str, Sequence[Measured]], name: str) -> str:
+    """How many times faster ours was: the median over rounds, each against its own."""
+    if OURS not in contestants or name == OURS:
+        return ""
+    pairs = zip(contestants[OURS], contestants[name], strict=True)
+    return f"{median(our.images_per_s / other.images_per_s for our, other in pairs):.1f}x"
+
+
+def _table(found: Rounds) -> Table:
+    table = Table(title="Images over loopback, original bytes kept", title_justify="left")
+    for name in ("", "contestant", "images/s", "CPU-ms an image", "peak memory, MB", "ours is faster by"):
+        table.add_column(name, justify="left" if name in ("", "contestant") else "right")
+    for scheme, contestants in medians(found).items():
+        for name, each in contestants.items():
+            table.add_row(
+                scheme,
+                name,
+                f"{each['images_per_s']:,.0f}",
+                f"{each['cpu_ms']:.2f}",
+                f"{each['peak_memory_bytes'] / 1e6:,.0f}",
+                _ratio(found[scheme], name),
+            )
+    return table
