@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.checks.mutations import first, ok, rows, tamper
 from laion_coco_assets_tests.dagster_server import DagsterServer, dagster_server, wait_for
 
 SHARDS = ["demo-00000", "demo-00001"]
@@ -70,3 +72,25 @@ def test_a_backfill_over_all_shards(server: DagsterServer) -> None:
     backfill = server.backfill(SHARDS, STAGES)
     assert server.wait_for_backfill(backfill) == "COMPLETED_SUCCESS"
     assert partitions(server, "published")["materialized"] == SHARDS
+
+
+def test_in_a_backfill_a_blocking_check_holds_back_its_shard_alone(server: DagsterServer, data_dir: Path) -> None:
+    wait_for("shards", lambda: partitions(server, "published")["registered"] or None)
+    assert server.wait_for_backfill(server.backfill(SHARDS, STAGES)) == "COMPLETED_SUCCESS"
+    with dg.DagsterInstance.from_config(server.environment["DAGSTER_HOME"]) as instance:
+        before = {shard: _captioned(instance, shard) for shard in SHARDS}
+        change = rows(first(ok, image=lambda row: row["image"] + b"!"))
+        tamper(ShardStore(data_dir), Stage.FETCHED_IMAGES, change, SHARDS[1])
+        assert server.wait_for_backfill(server.backfill(SHARDS, STAGES)) == "COMPLETED_FAILED"
+        made = {shard: _captioned(instance, shard) - before[shard] for shard in SHARDS}
+        assert made == {SHARDS[0]: 1, SHARDS[1]: 0}
+        key = dg.AssetCheckKey(dg.AssetKey(Stage.FETCHED_IMAGES.value), "fetched_images_content")
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
+        latest = {each.partition: each.status.value for each in reversed(history)}
+        assert latest == {None: "FAILED", SHARDS[0]: "SUCCEEDED", SHARDS[1]: "FAILED"}
+
+
+def _captioned(instance: dg.DagsterInstance, shard: str) -> int:
+    """How often a shard's captions have been materialised."""
+    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(Stage.BLIP_CANDIDATES.value), asset_partitions=[shard])
+    return len(instance.fetch_materializations(records, limit=100).records)

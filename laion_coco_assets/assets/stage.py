@@ -9,6 +9,7 @@ from typing import Any, Final
 import dagster as dg
 import pyarrow as pa
 
+from laion_coco_assets.assets.gate import broken_rules
 from laion_coco_assets.assets.metadata import shard_metadata
 from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.progress import Progress
@@ -104,8 +105,10 @@ def run_shards(
     """
     done: dict[str, tuple[StageInfo, dict[str, Any]]] = {}
     failed: dict[str, Exception] = {}
+    broken = broken_rules(context, Stage(context.asset_key.to_user_string()), context.partition_keys)
     for shard in context.partition_keys:
         try:
+            _refuse(broken.get(shard))
             done[shard] = _run_shard(context, profile, store, progress, plan(shard))
         except Exception as error:  # whatever it was, the other shards go on and it is raised below
             failed[shard] = error
@@ -123,6 +126,11 @@ def run_shards(
     for shard, (_, metadata) in done.items():
         context.add_asset_metadata(metadata, partition_key=shard)
     return dg.MaterializeResult()
+
+
+def _refuse(broken: Iterable[str] | None) -> None:
+    if broken:
+        raise StoreError(f"held back: broke {', '.join(sorted(broken))}; the check's result names the samples")
 
 
 def _run_shard(

@@ -1,6 +1,6 @@
 """The rules as Dagster asset checks: one operation a stage, one result a rule, and one a rule and shard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import dagster as dg
@@ -64,8 +64,9 @@ def _stage_checks(
                 results[result.rule.name].append(result)
                 # It takes evaluations, says its code; its annotation forgot them.
                 context.op_execution_context.log_event(_evaluation(stage, result))  # type: ignore[arg-type]
+        alone = _held_back_alone(context, stage, len(shards), results.values())
         for rule in selected:
-            yield _over_shards(rule, results[rule.name])
+            yield _over_shards(rule, results[rule.name], alone=alone)
 
     return checks
 
@@ -102,12 +103,32 @@ def _evaluation(stage: Stage, result: RuleResult) -> dg.AssetCheckEvaluation:
     )
 
 
-def _over_shards(rule: Rule, results: Sequence[RuleResult]) -> dg.AssetCheckResult:
+def _held_back_alone(
+    context: dg.AssetCheckExecutionContext, stage: Stage, shards: int, results: Iterable[Sequence[RuleResult]]
+) -> bool:
+    """Whether shards that broke a blocking rule are refused one by one by the next stage (`assets/gate.py`).
+
+    An error here would stop the run for the good ones, too: right only when there are none, or nothing comes after.
+    """
+    broke = {
+        each.shard
+        for listed in results
+        for each in listed
+        if each.status == Status.FAILED and each.rule.severity == Severity.ERROR
+    }
+    operations = {
+        node.name for node in context.op_execution_context.job_def.nodes
+    }  # the run's own: its job is cut to it
+    goes_on = any(each.value in operations for each in list(Stage)[list(Stage).index(stage) + 1 :])
+    return goes_on and len(broke) < shards
+
+
+def _over_shards(rule: Rule, results: Sequence[RuleResult], *, alone: bool) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=rule.name,
         asset_key=rule.stage.value,
         passed=all(each.status != Status.FAILED for each in results),
-        severity=_severity(rule),
+        severity=dg.AssetCheckSeverity.WARN if alone else _severity(rule),
         metadata=_metadata(results, sql=rule.sql),
     )
 

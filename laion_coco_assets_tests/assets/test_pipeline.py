@@ -28,6 +28,7 @@ from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.checks.mutations import first, ok, rows, tamper
 from laion_coco_assets_tests.conftest import SAMPLES, DemoRun, demo_settings, run_demo_shards
 
 SMALL = 20
@@ -231,6 +232,39 @@ def test_a_violation_is_seen_at_its_shard(copy: DemoRun, instance: dg.DagsterIns
     }
 
 
+def _break_images(store: ShardStore, shard: str) -> None:
+    """Change an image's bytes behind its hash: `fetched_images_content` is there for that."""
+    change = rows(first(ok, image=lambda row: row["image"] + b"!"))
+    tamper(store, Stage.FETCHED_IMAGES, change, shard)
+
+
+def test_in_a_run_over_several_shards_a_blocking_check_holds_back_its_shard_alone(
+    copy: DemoRun, instance: dg.DagsterInstance
+) -> None:
+    _break_images(copy.store, "demo-00001")
+    result = materialize(copy, instance, copy.shards)
+    assert instance.get_materialized_partitions(dg.AssetKey("fetched_images")) == set(copy.shards)
+    assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {"demo-00000"}
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data is not None
+    said = failure.step_failure_data.user_failure_data.description or ""
+    assert "1 of 2 shards failed\ndemo-00001: held back: broke fetched_images_content" in said
+    evaluations = _evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)
+    assert {each.partition: each.passed for each in evaluations if each.partition} == {
+        "demo-00000": True,
+        "demo-00001": False,
+    }
+
+
+def test_in_a_run_over_one_shard_a_blocking_check_stops_the_run(copy: DemoRun, instance: dg.DagsterInstance) -> None:
+    _break_images(copy.store, "demo-00001")
+    result = materialize(copy, instance, ["demo-00001"])
+    assert [event.step_key for event in result.all_events if event.is_step_failure] == ["fetched_images_checks"]
+    assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == set()
+    evaluations = _evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)
+    assert {each.partition: each.passed for each in evaluations} == {None: False, "demo-00001": False}
+
+
 def test_a_changed_setting_makes_exactly_its_stages_run_again(copy: DemoRun, tmp_path: Path) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text('base = "demo"\n[rank]\nkeep = 3\n')
@@ -254,8 +288,8 @@ def test_a_stage_refuses_files_of_other_settings(copy: DemoRun, instance: dg.Dag
     assert "was made with other settings than this profile's: materialise blip_candidates of shard demo-00000" in said
 
 
-def _evaluations(instance: dg.DagsterInstance, name: str) -> list[Any]:
-    key = dg.AssetCheckKey(dg.AssetKey(Stage.PUBLISHED.value), name)
+def _evaluations(instance: dg.DagsterInstance, name: str, stage: Stage = Stage.PUBLISHED) -> list[Any]:
+    key = dg.AssetCheckKey(dg.AssetKey(stage.value), name)
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
     found = [record.event.dagster_event.event_specific_data for record in records[::-1] if record.event]
     return [each for each in found if each is not None]
