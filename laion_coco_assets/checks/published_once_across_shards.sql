@@ -2,7 +2,7 @@
 -- severity: warn
 -- stage: published
 -- scope: all shards
-SELECT sample_id, 'one shard' AS expected, string_agg(shard, ', ' ORDER BY shard) AS actual
+SELECT sample_id, 'one shard' AS expected, string_agg(DISTINCT shard, ', ' ORDER BY shard) AS actual
 FROM published
 GROUP BY sample_id
-HAVING count(*) > 1
+HAVING count(DISTINCT shard) > 1

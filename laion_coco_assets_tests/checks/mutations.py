@@ -1,0 +1,194 @@
+"""For each rule a change of the demo's files that this rule must catch, and no other."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from laion_coco_assets.shards.schemas import LEDGER, Stage
+from laion_coco_assets.shards.store import ShardStore
+
+Row = dict[str, Any]
+Rows = list[Row]
+SHARD = "demo-00000"
+
+
+#: A change of a stage file's rows and of what the file says of itself.
+Change = Callable[[pa.Table, dict[str, str]], pa.Table]
+
+
+def tamper(store: ShardStore, stage: str, change: Change, shard: str = SHARD) -> None:
+    """Change a stage file; what it says of itself is kept but for what `change` does to it."""
+    path = store.path(stage, shard).path
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+        said = {name.decode(): value.decode() for name, value in file.metadata.metadata.items()}
+    del said["ARROW:schema"]
+    table = change(table, said)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(said)
+
+
+def table(change: Callable[[pa.Table], pa.Table]) -> Change:
+    """A change of the table alone."""
+    return lambda found, _: change(found)
+
+
+def rows(edit: Callable[[Rows], None]) -> Change:
+    """A change of the rows alone."""
+
+    def change(found: pa.Table, _: dict[str, str]) -> pa.Table:
+        edited = found.to_pylist()
+        edit(edited)
+        return pa.Table.from_pylist(edited, schema=found.schema)
+
+    return change
+
+
+def metadata(**values: str) -> Change:
+    """A change of what a file says of itself."""
+
+    def change(found: pa.Table, said: dict[str, str]) -> pa.Table:
+        said.update({f"laion_coco.{name}": value for name, value in values.items()})
+        return found
+
+    return change
+
+
+def first(condition: Callable[[Row], Any] = lambda _: True, **values: Any) -> Callable[[Rows], None]:
+    """Set values of the first row for which the condition holds."""
+
+    def edit(found: Rows) -> None:
+        row = next(each for each in found if condition(each))
+        row.update({name: value(row) if callable(value) else value for name, value in values.items()})
+
+    return edit
+
+
+def swap(one: int, other: int) -> Callable[[Rows], None]:
+    def edit(found: Rows) -> None:
+        found[one], found[other] = found[other], found[one]
+
+    return edit
+
+
+def every(condition: Callable[[Row], Any], **values: Any) -> Callable[[Rows], None]:
+    """Set values of every row for which the condition holds."""
+
+    def edit(found: Rows) -> None:
+        for row in filter(condition, found):
+            row.update(values)
+
+    return edit
+
+
+def replace(one: int, other: int) -> Callable[[Rows], None]:
+    """Let a row stand in another's place, too."""
+
+    def edit(found: Rows) -> None:
+        found[other] = dict(found[one])
+
+    return edit
+
+
+def same_winner(found: Rows) -> None:
+    """Every sample's top caption is one and the same."""
+    for row in found:
+        said = "a hat on top of a hat"
+        row["all_captions"] = [said if each == row["top_caption"] else each for each in row["all_captions"]]
+        row["top_caption"] = said
+
+
+def unsorted_tail(found: Rows) -> None:
+    """Swap two candidates behind the five that the first ranker kept: what the stages before say of them still holds."""
+    lists = ("all_captions", "all_similarities", "all_multiplicities")
+    row = next(each for each in found if len(each["all_captions"]) > 6)
+    for name in lists:
+        row[name][-2:] = row[name][:-3:-1]
+
+
+def without_last(found: Rows) -> None:
+    del found[-1]
+
+
+def ok(row: Row) -> bool:
+    return row["status"] == "ok"
+
+
+#: For each rule of a shard a file to tamper with, and how.
+MUTATIONS: dict[str, tuple[str, Change]] = {
+    "fetched_images_columns": (Stage.FETCHED_IMAGES, table(lambda found: found.drop_columns(["final_url"]))),
+    "fetched_images_content": (Stage.FETCHED_IMAGES, rows(first(ok, image=lambda row: row["image"] + b"!"))),
+    "fetched_images_every_source_row": (Stage.FETCHED_IMAGES, rows(swap(0, 1))),
+    "fetched_images_fingerprint": (Stage.FETCHED_IMAGES, metadata(fingerprint="0" * 32)),
+    "fetched_images_once_per_url": (Stage.FETCHED_IMAGES, rows(first(lambda row: row["reason"] == "duplicate_url", reason="timeout"))),
+    "fetched_images_reason": (Stage.FETCHED_IMAGES, rows(first(lambda row: not ok(row), reason="bad luck"))),
+    "fetched_images_sample_id": (Stage.FETCHED_IMAGES, rows(first(sample_id="0" * 32))),
+    "fetched_images_success": (Stage.FETCHED_IMAGES, rows(every(ok, status="rejected", reason="dns", image=None, sha256=None))),
+    "blip_candidates_columns": (Stage.BLIP_CANDIDATES, table(lambda found: found.rename_columns(["row", "sample_id", "texts", *found.column_names[3:]]))),
+    "blip_candidates_every_image": (Stage.BLIP_CANDIDATES, rows(without_last)),
+    "blip_candidates_fingerprint": (Stage.BLIP_CANDIDATES, metadata(inputs='{"fetched_images": "another"}')),
+    "blip_candidates_lists": (Stage.BLIP_CANDIDATES, rows(first(multiplicities=lambda row: [41] * len(row["captions"])))),
+    "blip_candidates_reproducible": (Stage.BLIP_CANDIDATES, metadata(models="{}")),
+    "clip_l_top5_all_scores": (Stage.CLIP_L_TOP5, rows(first(scores=lambda row: [*row["scores"][:-1], None]))),
+    "clip_l_top5_best": (Stage.CLIP_L_TOP5, rows(first(lambda row: len(row["top"]) > 1, top=lambda row: row["top"][::-1]))),
+    "clip_l_top5_columns": (Stage.CLIP_L_TOP5, table(lambda found: found.append_column("more", pa.nulls(len(found))))),
+    "clip_l_top5_every_image": (Stage.CLIP_L_TOP5, rows(without_last)),
+    "clip_l_top5_fingerprint": (Stage.CLIP_L_TOP5, metadata(fingerprint="0" * 32)),
+    "rn50x64_final_columns": (Stage.RN50X64_FINAL, table(lambda found: found.drop_columns(["alt_text_score"]))),
+    "rn50x64_final_every_image": (Stage.RN50X64_FINAL, rows(swap(0, 1))),
+    "rn50x64_final_fingerprint": (Stage.RN50X64_FINAL, metadata(fingerprint="0" * 32)),
+    "rn50x64_final_winner": (Stage.RN50X64_FINAL, rows(first(caption="another"))),
+    "ledger_columns": (LEDGER, table(lambda found: found.drop_columns(["detail"]))),
+    "published_all_scores": (Stage.PUBLISHED, rows(first(rn50x64_similarities=lambda row: row["rn50x64_similarities"][:-1]))),
+    "published_captions": (Stage.PUBLISHED, rows(unsorted_tail)),
+    "published_carried_over": (Stage.PUBLISHED, rows(first(WIDTH=1))),
+    "published_columns": (Stage.PUBLISHED, table(lambda found: found.select([found.num_columns - 1, *range(found.num_columns - 1)]))),
+    "published_fingerprint": (Stage.PUBLISHED, metadata(inputs='{"fetched_images": "another"}')),
+    "published_ledger_agrees": (LEDGER, rows(first(lambda row: row["reason"] == "http_4xx", reason="dns"))),
+    "published_ledger_reasons": (LEDGER, rows(first(lambda row: row["reason"], stage="nowhere"))),
+    "published_matches_ledger": (Stage.PUBLISHED, rows(replace(0, 1))),
+    "published_nothing_vanishes": (LEDGER, rows(without_last)),
+    "published_repetition": (Stage.PUBLISHED, rows(same_winner)),
+    "published_row_fingerprint": (Stage.PUBLISHED, rows(first(fingerprint="0" * 32))),
+}  # fmt: skip
+
+#: For each rule across shards the files that a second shard has of the first, and how one of them is tampered with.
+ACROSS: dict[str, tuple[tuple[str, ...], str, Change]] = {
+    "blip_candidates_same_everywhere": (
+        (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES),
+        Stage.BLIP_CANDIDATES,
+        rows(first(multiplicities=lambda row: row["multiplicities"][::-1], captions=lambda row: row["captions"][::-1])),
+    ),
+    "published_once_across_shards": ((Stage.PUBLISHED, LEDGER), Stage.PUBLISHED, metadata(shard="again")),
+}
+
+#: Rules whose violation the other stages' files would contradict, beyond the later ones of a shard.
+_ALONE = {"published_repetition"}
+
+
+def plant(store: ShardStore, name: str) -> None:
+    """Make the demo's files break a rule, and no other.
+
+    A stage's file that is not what it was contradicts the later ones, which would break their rules: they are removed,
+    as if the run had ended there.
+    """
+    if name in ACROSS:
+        stages, stage, change = ACROSS[name]
+        for each in stages:
+            shutil.copy(store.path(each, SHARD).path, store.path(each, "again").path)
+            tamper(store, each, metadata(shard="again"), "again")
+        tamper(store, stage, change, "again")
+        return
+    stage, change = MUTATIONS[name]
+    tamper(store, stage, change)
+    order = list(Stage)
+    stages = order[order.index(Stage(stage)) + 1 :] if stage in order else []
+    stages += [LEDGER] if stages else []
+    stages += order[:-1] if name in _ALONE else []
+    for each in stages:
+        Path(store.path(each, SHARD).path).unlink()
