@@ -42,6 +42,12 @@ Removals = Annotated[
     str, typer.Option(help="URLs, sample_ids and domains that are not published: a text or parquet file, or a folder.")
 ]
 Device = Annotated[str, typer.Option(help="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps or cpu.")]
+Profile = Annotated[str, typer.Option(help="A shipped profile (laion-coco, laion-idle-cap, demo) or a TOML file.")]
+FetchConcurrency = Annotated[int, typer.Option(min=1, help="Requests in flight.")]
+AllowNetwork = Annotated[
+    list[str] | None,
+    typer.Option(help="A private network that images may come from, as 127.0.0.0/8; repeat it for more."),
+]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 
 
@@ -65,20 +71,15 @@ def demo(
 def run(
     source: Source,
     data_dir: DataDir,
-    profile: Annotated[
-        str, typer.Option(help="A shipped profile (laion-coco, laion-idle-cap, demo) or a TOML file.")
-    ] = "laion-coco",
+    profile: Profile = "laion-coco",
     shards: Shards = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_size: Annotated[
         int, typer.Option(min=0, help="Images that go through a model together; 0 picks itself from free memory.")
     ] = 0,
-    fetch_concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight.")] = 64,
-    allow_network: Annotated[
-        list[str] | None,
-        typer.Option(help="A private network that images may come from, as 127.0.0.0/8; repeat it for more."),
-    ] = None,
+    fetch_concurrency: FetchConcurrency = 64,
+    allow_network: AllowNetwork = None,
     removals: Removals = "",
 ) -> None:
     """Run every stage, and its checks, for the shards of a source.
@@ -105,6 +106,55 @@ def run(
     found = list_sources(source)
     with _interruptible():
         raise typer.Exit(run_and_report(settings, _selected(list(found), shards, source), out, err))
+
+
+@app.command()
+def fetch(
+    source: Source,
+    data_dir: DataDir,
+    profile: Profile = "laion-coco",
+    shards: Shards = None,
+    fetch_concurrency: FetchConcurrency = 64,
+    allow_network: AllowNetwork = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask again only for rows with this reason, in shards that were fetched: transient (all that may go "
+            "better on another day), http_4xx, timeout, …; repeat it, or part several by commas."
+        ),
+    ] = None,
+) -> None:
+    """Fetch the images of a source's shards, and nothing else: the first stage of `run`, with its checks.
+
+    With --retry, all other rows stay as they are, and later stages run again for what has changed.
+
+    Exit codes: 0 done, 1 some shards or blocking checks failed (each is named), 2 a mistake in the call or the input.
+    """
+    from laion_coco_assets.fetching.reasons import parse_reasons
+    from laion_coco_assets.settings import Settings
+    from laion_coco_assets.shards.schemas import Stage
+    from laion_coco_assets.shards.source import list_sources
+    from laion_coco_assets.shards.store import ShardStore
+    from laion_coco_assets.terminal import fetch_and_report
+
+    settings = Settings.from_flags(
+        profile=profile,
+        data_dir=data_dir,
+        source=source,
+        fetch_concurrency=fetch_concurrency,
+        allow_networks=tuple(allow_network or ()),
+    )
+    reasons = sorted(reason.value for reason in parse_reasons(retry or ()))
+    found = list(list_sources(source))
+    where = source
+    if reasons:
+        fetched = set(ShardStore(data_dir).shards(Stage.FETCHED_IMAGES))
+        found = [shard for shard in found if shard in fetched]
+        where = f"{data_dir}, fetched from {source}"
+        if not found:
+            raise UserError(f"--retry: no shard of {source} is in {data_dir} yet; fetch them first")
+    with _interruptible():
+        raise typer.Exit(fetch_and_report(settings, _selected(found, shards, where), reasons, out, err))
 
 
 @app.command()

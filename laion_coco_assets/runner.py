@@ -41,9 +41,17 @@ class ShardOutcome:
 
 
 def run_shards(
-    settings: Settings, shards: Sequence[str], progress: Progress, overrides: Mapping[str, Any] | None = None
+    settings: Settings,
+    shards: Sequence[str],
+    progress: Progress,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    stages: Sequence[Stage] = tuple(Stage),
+    config: Mapping[Stage, Mapping[str, Any]] | None = None,
 ) -> Iterator[ShardOutcome]:
-    """Materialise every stage of each shard, with its checks. A shard that fails does not stop the ones after it.
+    """Materialise `stages` of each shard, with their checks. A shard that fails does not stop the ones after it.
+
+    `config` is what the stages' assets take as configuration.
 
     Raises:
         UserError: the settings can not be used.
@@ -51,7 +59,8 @@ def run_shards(
     """
     defs = build_defs(settings, {"progress": progress, **(overrides or {})})
     resources = dict(defs.resources or {})
-    _preflight(settings, shards, resources)
+    _preflight(settings, shards, resources, stages)
+    ops = {stage.value: {"config": dict(given)} for stage, given in (config or {}).items()}
     assets = [*(defs.assets or []), *(defs.asset_checks or [])]
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(SHARDS.name or "", list(shards))
@@ -63,7 +72,8 @@ def run_shards(
                     partition_key=shard,
                     instance=instance,
                     resources=resources,
-                    run_config=_QUIET,
+                    run_config={**_QUIET, "ops": ops},
+                    selection=dg.AssetSelection.assets(*(stage.value for stage in stages)),
                     raise_on_error=False,
                 )
             except dg.DagsterExecutionInterruptedError:
@@ -73,29 +83,34 @@ def run_shards(
             yield _outcome(shard, result, time.monotonic() - started)
 
 
-def _preflight(settings: Settings, shards: Sequence[str], resources: Mapping[str, Any]) -> None:
+def _preflight(
+    settings: Settings, shards: Sequence[str], resources: Mapping[str, Any], stages: Sequence[Stage]
+) -> None:
     """Find out now what would otherwise come out after hours of fetching: no usable source, a model that is not there.
 
     What is loaded here stays loaded for the stages.
     """
     profile = load_profile(settings.profile)
     store = resources["store"].get()
-    wanted = fingerprints(profile)[Stage.PUBLISHED]
-    todo = [shard for shard in shards if not _published_with(store, shard, wanted)]
+    last = stages[-1]
+    wanted = fingerprints(profile)[last]
+    todo = [shard for shard in shards if not _made_with(store, last, shard, wanted)]
     if not todo:
         return
     store.prepare()
     _some_source_is_good(resources["source"].shards(), todo)
     models = resources["models"]
-    models.captioner(profile.caption)
-    models.scorer(profile.rank.model, "rank.model.path")
-    if profile.final is not None:
+    if Stage.BLIP_CANDIDATES in stages:
+        models.captioner(profile.caption)
+    if Stage.CLIP_L_TOP5 in stages:
+        models.scorer(profile.rank.model, "rank.model.path")
+    if Stage.RN50X64_FINAL in stages and profile.final is not None:
         models.scorer(profile.final.model, "final.model.path")
 
 
-def _published_with(store: ShardStore, shard: str, fingerprint: str) -> bool:
+def _made_with(store: ShardStore, stage: Stage, shard: str, fingerprint: str) -> bool:
     try:
-        info = store.info(Stage.PUBLISHED, shard)
+        info = store.info(stage, shard)
     except StoreError:
         return False
     return info is not None and info.key.fingerprint == fingerprint

@@ -1,7 +1,7 @@
 """What the terminal's commands share: running shards under progress bars, and the tables at the end."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +15,9 @@ from rich.text import Text
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore
 
 
 class _Rate(ProgressColumn):
@@ -74,14 +76,45 @@ def run_and_report(
     settings: Settings, shards: Sequence[str], out: Console, err: Console, overrides: Mapping[str, Any] | None = None
 ) -> int:
     """Run the shards under bars, print what came of each; returns the exit code: 1 when a shard failed."""
-    outcomes: list[ShardOutcome] = []
     with Bars(err, len(shards)) as bars:
-        for outcome in run_shards(settings, shards, bars, overrides):
-            outcomes.append(outcome)
-            bars.shard_done()
-            for stage, message in outcome.errors.items():
-                err.print(f"[red]{escape(outcome.shard)}, {escape(stage)}:[/] {escape(message)}", highlight=False)
+        outcomes = _shown(run_shards(settings, shards, bars, overrides), bars, err)
     out.print(outcomes_table(outcomes))
+    return _exit_code(outcomes, err)
+
+
+def fetch_and_report(
+    settings: Settings, shards: Sequence[str], retry: Sequence[str], out: Console, err: Console
+) -> int:
+    """Like `run_and_report` for the stage `fetched_images` alone, with the rows by reason at the end.
+
+    With `retry`, only the rows with these reasons are asked for again, in shards whose file is there.
+    """
+    stage = Stage.FETCHED_IMAGES
+    with Bars(err, len(shards)) as bars:
+        config = {stage: {"retry": list(retry)}}
+        outcomes = _shown(run_shards(settings, shards, bars, stages=(stage,), config=config), bars, err)
+    out.print(fetched_table(outcomes))
+    store = ShardStore(settings.data_dir)
+    made = [each.shard for each in outcomes if stage in each.metadata]
+    reasons = Counter(row["reason"] for shard in made for row in stage_rows(store, stage, shard, ["reason"]))
+    total = reasons.total()
+    del reasons[None]
+    if reasons:
+        out.print(reasons_table(reasons, total))
+    return _exit_code(outcomes, err)
+
+
+def _shown(running: Iterator[ShardOutcome], bars: Bars, err: Console) -> list[ShardOutcome]:
+    outcomes = []
+    for outcome in running:
+        outcomes.append(outcome)
+        bars.shard_done()
+        for stage, message in outcome.errors.items():
+            err.print(f"[red]{escape(outcome.shard)}, {escape(stage)}:[/] {escape(message)}", highlight=False)
+    return outcomes
+
+
+def _exit_code(outcomes: Sequence[ShardOutcome], err: Console) -> int:
     failed = [each.shard for each in outcomes if not each.ok]
     if failed:
         err.print(f"[red]{len(failed)} of {len(outcomes)} shards failed:[/] {escape(', '.join(failed))}")
@@ -90,12 +123,32 @@ def run_and_report(
 
 def outcomes_table(outcomes: Sequence[ShardOutcome]) -> Table:
     """A line a shard: what came of its rows, at what speed, and what went wrong."""
+
+    def numbers(each: ShardOutcome) -> list[int | None]:
+        last = each.metadata.get(Stage.PUBLISHED, {})
+        return [last.get("source_rows"), last.get("dagster/row_count"), last.get("rejected")]
+
+    return _shards_table(outcomes, ("rows", "published", "rejected"), numbers)
+
+
+def fetched_table(outcomes: Sequence[ShardOutcome]) -> Table:
+    """Likewise, of a run that only fetched."""
+
+    def numbers(each: ShardOutcome) -> list[int | None]:
+        made = each.metadata.get(Stage.FETCHED_IMAGES, {})
+        rows, ok = made.get("dagster/row_count"), made.get("ok")
+        return [rows, ok, None if rows is None or ok is None else rows - ok]
+
+    return _shards_table(outcomes, ("rows", "images", "rejected"), numbers)
+
+
+def _shards_table(
+    outcomes: Sequence[ShardOutcome], names: Sequence[str], numbers: Callable[[ShardOutcome], list[int | None]]
+) -> Table:
     table = Table(title="Shards", title_justify="left")
-    for name in ("shard", "rows", "published", "rejected", "seconds", ""):
+    for name in ("shard", *names, "seconds", ""):
         table.add_column(name, justify="left" if name in ("shard", "") else "right", overflow="fold")
     for each in outcomes:
-        last = each.metadata.get(Stage.PUBLISHED, {})
-        numbers = [last.get("source_rows"), last.get("dagster/row_count"), last.get("rejected")]
         if each.errors:
             said = "[red]failed[/] at " + ", ".join(each.errors)
         elif each.failed_checks:
@@ -104,7 +157,7 @@ def outcomes_table(outcomes: Sequence[ShardOutcome]) -> Table:
             skipped = bool(each.metadata) and all(metadata.get("skipped") for metadata in each.metadata.values())
             said = "complete and unchanged" if skipped else "[green]done[/]"
             said += f" [yellow](warnings: {', '.join(each.warnings)})[/]" if each.warnings else ""
-        cells = ["" if number is None else f"{number:,}" for number in numbers]
+        cells = ["" if number is None else f"{number:,}" for number in numbers(each)]
         table.add_row(escape(each.shard), *cells, f"{each.seconds:,.1f}", said)
     return table
 

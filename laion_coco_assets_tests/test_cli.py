@@ -16,7 +16,7 @@ from PIL import Image
 
 from laion_coco_assets import cli
 from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import LEDGER, Stage
+from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.conftest import DemoRun
 
@@ -91,6 +91,31 @@ def test_run_on_strangers_urls(source: Path, tmp_path: Path, monkeypatch: pytest
     assert row["TEXT"] == "grey"
     assert [each["reason"] for each in stage_rows(store, LEDGER, "a")] == [None, "http_4xx"]
     assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
+
+
+def test_fetch_alone_and_again(
+    source: Path, served: tuple[Path, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = str(tmp_path / "out")
+    common = ["--source", str(source), "--data-dir", out, "--profile", "demo", "--allow-network", "127.0.0.0/8"]
+    assert laion_coco("fetch", *common, "--retry", "transient", monkeypatch=monkeypatch) == 2
+    assert "fetch them first" in capsys.readouterr().err
+    assert laion_coco("fetch", *common, "--retry", "http_4xx,tiemout", monkeypatch=monkeypatch) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "no such reason: tiemout; the reasons are transient, invalid_url," in error
+    assert laion_coco("fetch", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
+    assert "http_4xx" in capsys.readouterr().out
+    store = ShardStore(out)
+    assert [stage for stage in SCHEMAS if store.shards(stage)] == [Stage.FETCHED_IMAGES]
+    assert laion_coco("run", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
+    assert len(list(stage_rows(store, Stage.PUBLISHED, "a"))) == 1
+    shutil.copy(served[0] / "grey.png", served[0] / "none.png")
+    assert laion_coco("fetch", *common, "--retry", "http_4xx", monkeypatch=monkeypatch) == 0
+    assert store.shards(Stage.FETCHED_IMAGES) == ["a"]  # b was never fetched, so there is nothing to ask for again
+    assert laion_coco("run", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
+    assert [row["TEXT"] for row in stage_rows(store, Stage.PUBLISHED, "a")] == ["grey", None]
+    assert [row["reason"] for row in stage_rows(store, LEDGER, "a")] == [None, None]
 
 
 def test_loopback_is_refused_unless_named(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

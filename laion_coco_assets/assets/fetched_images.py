@@ -5,23 +5,37 @@ from itertools import islice, tee
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
+from pydantic import Field
 
+from laion_coco_assets.assets.fetched_rows import fetched_columns
+from laion_coco_assets.assets.refetch import refetch_work
 from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset
 from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.reasons import parse_reasons
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.joining import Row, chunks
+from laion_coco_assets.shards.joining import chunks
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import StageKey
 
 if TYPE_CHECKING:
-    from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
+    from laion_coco_assets.fetching.fetcher import Fetcher
 
 _APPEND_ROWS: Final = 50
+
+
+class FetchConfig(dg.Config):
+    """What one run may ask of the stage."""
+
+    retry: list[str] = Field(
+        default_factory=list,
+        description="Ask again for the rows of complete files that have one of these reasons, and leave the others as "
+        "they are; `transient` stands for what may go better on another day.",
+    )
 
 
 def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
@@ -35,6 +49,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
     )
     def fetched_images(
         context: dg.AssetExecutionContext,
+        config: FetchConfig,
         store: ShardStoreResource,
         source: SourceResource,
         fetcher: FetcherResource,
@@ -45,6 +60,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         Original bytes are kept when they are a supported image within the profile's limits. Nothing is dropped: a URL
         that failed has its reason from a closed list, and the HTTP status where there was one.
         """
+        reasons = parse_reasons(config.retry)
         files = store.get()
         with fetcher.open(profile.fetch) as client:
 
@@ -58,7 +74,8 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                     )
                 rows = origin.rows
                 record = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
-                return Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), lambda: record)
+                work = Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), lambda: record)
+                return refetch_work(files, work, client, reasons) if reasons else work
 
             return run_shards(context, profile, files, progress, plan)
 
@@ -73,20 +90,4 @@ def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[
         seen.add(row["URL"])
     ours, ahead = tee(rows)  # the fetcher reads a bounded way ahead, and in this thread
     fetched = fetcher.fetch((row["URL"] for row in ahead), seen)
-    return chunks((row | _columns(result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
-
-
-def _columns(result: "Fetched") -> Row:
-    return {
-        "status": "ok" if result.reason is None else "rejected",
-        "reason": None if result.reason is None else result.reason.value,
-        "detail": result.detail,
-        "http_status": result.http_status,
-        "final_url": result.final_url,
-        "sha256": result.sha256,
-        "format": result.format,
-        "image_width": result.image_width,
-        "image_height": result.image_height,
-        "image_bytes": None if result.image is None else len(result.image),
-        "image": result.image,
-    }
+    return chunks((row | fetched_columns(result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import dagster as dg
+import pyarrow as pa
 
 from laion_coco_assets.assets.metadata import shard_metadata
 from laion_coco_assets.errors import StoreError, UserError
@@ -14,7 +15,7 @@ from laion_coco_assets.progress import Progress
 from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore, StageInfo, StageKey
+from laion_coco_assets.shards.store import Replacing, ShardStore, StageInfo, StageKey
 
 #: One partition a source shard; registered by the sensor `new_shards` or by `laion-coco shards add`.
 SHARDS: Final = dg.DynamicPartitionsDefinition(name="shards")
@@ -34,9 +35,11 @@ class Work:
     #: How many rows the finished file will have, for the progress bar.
     total: Callable[[], int]
     #: Yields the rows behind the first `done` ones, in order.
-    rows: Callable[[int], Iterator[Rows]]
+    rows: Callable[[int], Iterator[Rows | pa.RecordBatch]]
     #: What the file is to say of itself beside its key.
     record: Callable[[], Mapping[str, Any]] = dict
+    #: Set when a complete file of this key is to be made again.
+    replacing: Replacing | None = None
 
 
 def stage_asset(
@@ -138,9 +141,9 @@ def _run_shard(
 
 def write_stage(store: ShardStore, work: Work, progress: Progress, settings: Mapping[str, Any] | None) -> int | None:
     """Make the stage's file unless it is complete and unchanged; returns the rows made now, None when skipped."""
-    if store.is_complete(work.key):
+    if work.replacing is None and store.is_complete(work.key):
         return None
-    with store.write(work.key) as writer:
+    with store.write(work.key, work.replacing) as writer:
         if writer.complete:  # another process has made it while this one waited for its turn
             return None
         found = writer.done

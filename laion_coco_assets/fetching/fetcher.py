@@ -5,7 +5,7 @@ import logging
 import ssl
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -116,7 +116,7 @@ class Fetcher:
             await self._client.close()
             await self._workers.close()
 
-    def fetch(self, urls: Iterable[str | None], seen: SeenUrls | None = None) -> Iterator[Fetched]:
+    def fetch(self, urls: Iterable[str | None], seen: SeenUrls | None = None) -> Generator[Fetched, None, None]:
         """One `Fetched` per URL, in the order of `urls`, which is read only a bounded way ahead, in the caller's thread.
 
         A URL that was in `urls` before, or in `seen`, is a duplicate_url and not asked for again. Closing the iterator,
@@ -130,7 +130,7 @@ class Fetcher:
         if self._thread is None:
             raise RuntimeError("a Fetcher fetches inside `with` only; this one is closed")
 
-    def _stream(self, urls: Iterable[str | None], seen: SeenUrls) -> Iterator[Fetched]:
+    def _stream(self, urls: Iterable[str | None], seen: SeenUrls) -> Generator[Fetched, None, None]:
         run = _Run(self._client, self._workers, ByteBudget(self._deployment.max_bytes_held))
         pending: deque[Future[Fetched]] = deque()
         source = iter(urls)

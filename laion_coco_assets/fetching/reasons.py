@@ -1,8 +1,11 @@
 """The closed list of ways in which a URL fails to become an image. What detects each lives elsewhere in this package."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from laion_coco_assets.errors import UserError
 
 
 class Reason(StrEnum):
@@ -74,6 +77,24 @@ TRANSIENT: Final = frozenset(
         Reason.TRUNCATED,
     }
 )
+
+#: Stands for all of TRANSIENT where reasons are named.
+TRANSIENT_NAME: Final = "transient"
+
+
+def parse_reasons(names: Iterable[str]) -> frozenset[Reason]:
+    """The reasons that `names` name, `transient` standing for TRANSIENT; each may hold several, parted by commas.
+
+    Raises:
+        UserError: a name that is no reason, an empty one included.
+    """
+    words = [word.strip().lower() for name in names for word in name.split(",")]
+    unknown = sorted({word or "''" for word in words if word != TRANSIENT_NAME and word not in set(Reason)})
+    if unknown:
+        known = ", ".join((TRANSIENT_NAME, *Reason))
+        raise UserError(f"--retry: no such reason: {', '.join(unknown)}; the reasons are {known}")
+    named = frozenset(Reason(word) for word in words if word != TRANSIENT_NAME)
+    return named | TRANSIENT if TRANSIENT_NAME in words else named
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,17 @@ class StageKey:
     @property
     def digest(self) -> str:
         """Names the checkpoints that belong to this key, and no others."""
-        material = json.dumps([self.stage, self.shard, self.fingerprint, dict(self.inputs)], sort_keys=True)
-        return hashlib.sha256(material.encode()).hexdigest()[:16]
+        return _digest(self.stage, self.shard, self.fingerprint, dict(self.inputs))
+
+
+@dataclass(frozen=True)
+class Replacing:
+    """A complete file that is to be made again under its own key, in part from itself."""
+
+    #: Content digest of the file as it is now.
+    content: str
+    #: Which rows are made again: parts of one selection never join those of another.
+    selection: str
 
 
 @dataclass(frozen=True)
@@ -183,9 +192,9 @@ class ShardStore:
         with self.open(stage, shard) as file:
             yield from file.iter_batches(batch_size=rows, columns=None if columns is None else list(columns))
 
-    def write(self, key: StageKey) -> "StageWriter":
+    def write(self, key: StageKey, replacing: Replacing | None = None) -> "StageWriter":
         """A writer for the stage's file; a context manager, see `StageWriter`."""
-        return StageWriter(self, key)
+        return StageWriter(self, key, replacing)
 
     def prepare(self) -> None:
         """Make sure now that the folder can be written to, not after hours of work.
@@ -198,9 +207,10 @@ class ShardStore:
         except Exception as error:  # of any file system's client
             raise StoreError(f"data dir {self.root} can not be written to: {error or type(error).__name__}") from error
 
-    def checkpoint_dir(self, key: StageKey) -> UPath:
+    def checkpoint_dir(self, key: StageKey, replacing: Replacing | None = None) -> UPath:
         """Where the parts of unfinished work for this key lie."""
-        return self.checkpoints / key.stage / f"{key.shard}-{key.digest}"
+        digest = key.digest if replacing is None else _digest(key.digest, replacing.content, replacing.selection)
+        return self.checkpoints / key.stage / f"{key.shard}-{digest}"
 
     def publish(self, local: Path, path: UPath) -> None:
         """Make a local file appear at `path` at once and whole; the local one is gone afterwards."""
@@ -253,21 +263,23 @@ class StageWriter:
     ...         writer.append(rows)
 
     Leaving the block normally merges and publishes the file. Leaving it by any exception, Ctrl-C included, keeps what
-    was appended; the next writer of the same key starts with `done` rows.
+    was appended; the next writer of the same key starts with `done` rows. With `replacing`, a complete file stays as
+    it is until the new one takes its place.
     """
 
-    def __init__(self, store: ShardStore, key: StageKey) -> None:
+    def __init__(self, store: ShardStore, key: StageKey, replacing: Replacing | None = None) -> None:
         self._store = store
         self._key = key
+        self._replacing = replacing
         self._metadata: dict[str, Any] = {}
         self._schema = SCHEMAS[key.stage]
-        self._folder = store.checkpoint_dir(key)
+        self._folder = store.checkpoint_dir(key, replacing)
         self._parts: list[UPath] = []
         self._buffer: list[pa.RecordBatch] = []
         self._flushed = 0  # rows in parts
         self._flushed_at = 0.0
         self._lock = ExitStack()
-        #: Whether the file was there when the lock was had: nothing is left to do, and nothing may be appended.
+        #: Whether the file was there, or replaced, when the lock was had: nothing is left to do or may be appended.
         self.complete = False
 
     @property
@@ -278,7 +290,7 @@ class StageWriter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._store.lock(self._key))
-            self.complete = self._store.is_complete(self._key)
+            self.complete = self._is_complete()
             if not self.complete:
                 self._remove_strangers()
                 for part, stop in self._found_parts():
@@ -297,6 +309,12 @@ class StageWriter:
             self._flush()
             if kind is None:
                 self._merge()
+
+    def _is_complete(self) -> bool:
+        if not self._store.is_complete(self._key):
+            return False
+        now = self._store.need(self._key.stage, self._key.shard).content
+        return self._replacing is None or now != self._replacing.content
 
     def describe(self, **metadata: Any) -> None:
         """More of what the file will say of itself."""
@@ -351,7 +369,7 @@ class StageWriter:
             return
         for other in folder.iterdir():
             stem, _, digest = other.name.rpartition("-")
-            if stem == self._key.shard and digest != self._key.digest and len(digest) == len(self._key.digest):
+            if stem == self._key.shard and other.name != self._folder.name and len(digest) == len(self._key.digest):
                 other.fs.rm(other.path, recursive=True)
 
     def _merge(self) -> None:
@@ -408,6 +426,10 @@ class StageWriter:
                     waiting.append(batch.slice(start))
         if count:
             yield pa.Table.from_batches(waiting, self._schema).combine_chunks()
+
+
+def _digest(*material: Any) -> str:
+    return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _image_sizes(batch: pa.RecordBatch) -> list[int]:

@@ -12,7 +12,7 @@ import pytest
 
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.shards import store as store_module
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.store import Replacing, ShardStore, StageKey
 
 KEY = StageKey("fetched_images", "s0", "f" * 32, {"source": "d" * 32})
 
@@ -132,6 +132,27 @@ def test_checkpoints_of_other_settings_are_not_resumed(store: ShardStore) -> Non
         assert writer.done == 0
         writer.append(ROWS)
     assert not store.checkpoint_dir(old).exists()
+
+
+def test_a_complete_file_is_replaced_whole_from_parts_of_one_selection(store: ShardStore) -> None:
+    write(store)
+    before = store.need(KEY.stage, KEY.shard)
+    first, second = (Replacing(before.content, selection) for selection in ("dns", "tls"))
+    with pytest.raises(RuntimeError), store.write(KEY, first) as writer:  # noqa: PT012
+        writer.append(ROWS[:10])
+        raise RuntimeError
+    assert store.need(KEY.stage, KEY.shard) == before
+    with pytest.raises(RuntimeError), store.write(KEY, first) as writer:  # noqa: PT012
+        assert (writer.complete, writer.done) == (False, 10)
+        raise RuntimeError
+    write(store, KEY)  # complete: nothing happens
+    with store.write(KEY, second) as writer:
+        assert writer.done == 0
+        writer.append(ROWS[:-1])
+    after = store.need(KEY.stage, KEY.shard)
+    assert (after.key, after.rows) == (KEY, len(ROWS) - 1)
+    with store.write(KEY, second) as writer:
+        assert writer.complete  # what was to be replaced is gone
 
 
 def test_row_groups_stream(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Asking again for what failed: the rows of a complete file with certain reasons; all others stay as they are."""
+
+from collections.abc import Iterator, Set
+from contextlib import closing
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from laion_coco_assets.assets.fetched_rows import fetched_columns
+from laion_coco_assets.assets.stage import Rows, Work
+from laion_coco_assets.errors import StoreError
+from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import Replacing, ShardStore
+
+if TYPE_CHECKING:
+    from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
+
+_STAGE = Stage.FETCHED_IMAGES
+
+
+def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set[Reason]) -> Work:
+    """The work of `fetched_images` on a shard whose file is there, as work on its rows with `reasons` alone.
+
+    `work` itself comes back when the file has no such row: it is complete, and is skipped.
+
+    Raises:
+        StoreError: no file yet, or one of other settings or another source.
+    """
+    shard = work.key.shard
+    info = store.need(_STAGE, shard)
+    if info.key != work.key:
+        raise StoreError(
+            f"{store.path(_STAGE, shard)} was made with other settings or from another source: "
+            "retrying would mix them; fetch the shard as a whole first"
+        )
+    rows = sum(_is_wanted(row, reasons) for row in stage_rows(store, _STAGE, shard, ["reason"]))
+    if not rows:
+        return work
+
+    def record() -> dict[str, Any]:
+        this = {"content": info.content, "reasons": sorted(reasons), "rows": rows}
+        return {**work.record(), "refetches": [*info.metadata.get("refetches", []), this]}
+
+    return Work(
+        work.key,
+        work.total,
+        lambda done: refetch_shard(store, shard, fetcher, reasons, done),
+        record,
+        Replacing(info.content, ",".join(sorted(reasons))),
+    )
+
+
+def refetch_shard(
+    store: ShardStore, shard: str, fetcher: "Fetcher", reasons: Set[Reason], done: int
+) -> Iterator[Rows | pa.RecordBatch]:
+    """The complete file's rows behind the first `done`, those with `reasons` fetched anew, the others untouched.
+
+    The file is read twice side by side, once without its images and ahead of the other by as much as the fetcher looks
+    ahead: wanted rows may be far apart, and nothing between them is held.
+    """
+    seen = SeenUrls()
+
+    def urls() -> Iterator[str | None]:
+        for number, row in enumerate(stage_rows(store, _STAGE, shard, ["URL", "reason"])):
+            if number >= done and _is_wanted(row, reasons):
+                yield row["URL"]
+            else:
+                seen.add(row["URL"])
+
+    with closing(fetcher.fetch(urls(), seen)) as fetched:
+        start = 0
+        for batch in store.batches(_STAGE, shard):
+            behind = batch.slice(min(batch.num_rows, max(0, done - start)))
+            start += batch.num_rows
+            yield from _with_fetched(behind, reasons, fetched)
+
+
+def _with_fetched(
+    batch: pa.RecordBatch, reasons: Set[Reason], fetched: "Iterator[Fetched]"
+) -> Iterator[Rows | pa.RecordBatch]:
+    start = 0
+    for wanted, run in groupby(batch.column("reason").to_pylist(), lambda reason: reason in reasons):
+        rows = batch.slice(start, sum(1 for _ in run))
+        start += rows.num_rows
+        yield [row | fetched_columns(next(fetched)) for row in rows.to_pylist()] if wanted else rows
+
+
+def _is_wanted(row: dict[str, Any], reasons: Set[Reason]) -> bool:
+    return row["reason"] in reasons

@@ -1,0 +1,183 @@
+"""Asking again touches what was asked for and nothing else, however it ends."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.runner import ShardOutcome, run_shards
+from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
+
+STAGE = Stage.FETCHED_IMAGES
+ROWS = 700
+
+
+class Web:
+    """A server whose `/ill` pictures are broken until it is healed."""
+
+    def __init__(self, server: BadServer) -> None:
+        self.server = server
+        self.healed = False
+
+    async def ill(self, at: Connection) -> None:
+        if self.healed:
+            await at.answer("200 OK", pictures.JPEG)
+        else:
+            await at.answer("503 Service Unavailable")
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Web]:
+    with BadServer() as server, pytest.MonkeyPatch.context() as patch:
+        web = Web(server)
+        patch.setitem(BEHAVIOURS, "/ill", web.ill)
+        yield web
+
+
+def path(row: int) -> str:
+    match row % 5:
+        case 0 | 1:
+            return f"/ill?{row}"
+        case 2:
+            return f"/not_found?{row}"
+        case 3:
+            return f"/ill?{row - 3}"  # a duplicate of one that fails at first
+        case _:
+            return f"/good?{row}"
+
+
+@pytest.fixture(scope="module")
+def fetched(web: Web, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A shard of which much failed."""
+    folder = tmp_path_factory.mktemp("fetched")
+    (folder / "source").mkdir()
+    urls = [web.server.url(path(row)) for row in range(ROWS)]
+    table = pa.table({"URL": urls, "TEXT": [f"row {row}" for row in range(ROWS)], "similarity": [0.3] * ROWS})
+    pq.write_table(table, folder / "source" / "s.parquet")
+    patient = folder / "patient.toml"  # a loaded machine is no timeout
+    patient.write_text('base = "demo"\n[fetch]\ntotal_timeout_s = 300.0\nconnect_timeout_s = 300.0\n')
+    settings = Settings(
+        profile=str(patient), data_dir=str(folder), source=str(folder / "source"), allow_networks=("127.0.0.0/8",)
+    )
+    web.healed = False
+    assert fetch(settings).errors == {}
+    web.healed = True
+    return settings
+
+
+@pytest.fixture
+def copy(fetched: Settings, tmp_path: Path) -> Settings:
+    shutil.copytree(fetched.data_dir, tmp_path / "data")
+    return fetched.model_copy(update={"data_dir": str(tmp_path / "data")})
+
+
+def fetch(settings: Settings, *retry: str) -> ShardOutcome:
+    (outcome,) = run_shards(settings, ["s"], NoProgress(), stages=(STAGE,), config={STAGE: {"retry": list(retry)}})
+    return outcome
+
+
+def rows(settings: Settings) -> list[dict[str, Any]]:
+    return list(stage_rows(ShardStore(settings.data_dir), STAGE, "s"))
+
+
+def test_only_rows_of_the_reason_are_asked_for_again(copy: Settings, web: Web) -> None:
+    before, asked = rows(copy), web.server.asked.copy()
+    file = ShardStore(copy.data_dir).need(STAGE, "s")
+    outcome = fetch(copy, "transient")
+    assert outcome.errors == {}
+    assert outcome.failed_checks == []
+    after = rows(copy)
+    assert [row["row"] for row in after] == list(range(ROWS))
+    for old, new in zip(before, after, strict=True):
+        if old["reason"] == "http_5xx":
+            assert (new["status"], new["reason"], new["image"]) == ("ok", None, pictures.JPEG)
+            assert {name: new[name] for name in ("sample_id", "URL", "TEXT", "similarity")} == {
+                name: old[name] for name in ("sample_id", "URL", "TEXT", "similarity")
+            }
+        else:
+            assert new == old
+    assert {row["reason"] for row in after} == {None, "http_4xx", "duplicate_url"}
+    again = web.server.asked - asked
+    assert set(again) == {path(row) for row in range(ROWS) if row % 5 < 2}
+    assert set(again.values()) == {1}
+    now = ShardStore(copy.data_dir).need(STAGE, "s")
+    assert now.key == file.key
+    assert now.content != file.content
+    assert now.metadata["source_rows"] == ROWS
+    (kept,) = now.metadata["refetches"]
+    assert (kept["content"], kept["rows"]) == (file.content, ROWS * 2 // 5)
+    assert fetch(copy, "http_4xx,timeout").errors == {}
+    last = ShardStore(copy.data_dir).need(STAGE, "s").metadata["refetches"]
+    assert [each["reasons"] for each in last[1:]] == [["http_4xx", "timeout"]]
+    assert last[0] == kept
+
+
+def test_with_nothing_to_ask_for_the_file_stays(copy: Settings) -> None:
+    file = Path(ShardStore(copy.data_dir).path(STAGE, "s").path)
+    before = file.stat().st_mtime_ns
+    assert fetch(copy, "tls").metadata[STAGE]["skipped"]
+    assert file.stat().st_mtime_ns == before
+
+
+_KILLS_ITSELF = """
+import os, signal, sys
+from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.runner import run_shards
+from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.schemas import Stage
+
+class Until(NoProgress):
+    rows = 0
+    def advance(self, rows):
+        self.rows += rows
+        if self.rows > 550:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+settings = Settings.model_validate_json(sys.argv[1])
+stages = (Stage.FETCHED_IMAGES,)
+list(run_shards(settings, ["s"], Until(), stages=stages, config={stages[0]: {"retry": ["http_5xx"]}}))
+"""
+
+
+def test_a_killed_re_fetch_harms_nothing_and_goes_on(copy: Settings, web: Web, tmp_path: Path) -> None:
+    whole = copy.model_copy(update={"data_dir": str(tmp_path / "whole")})
+    shutil.copytree(copy.data_dir, whole.data_dir)
+    file = Path(ShardStore(copy.data_dir).path(STAGE, "s").path)
+    before = file.read_bytes()
+    command = [sys.executable, "-c", _KILLS_ITSELF, copy.model_dump_json()]
+    killed = subprocess.run(command, check=False, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert file.read_bytes() == before
+    assert fetch(copy).metadata[STAGE]["skipped"]  # an ordinary run finds it whole
+    asked = web.server.asked.copy()
+    assert fetch(copy, "http_5xx").errors == {}
+    again = web.server.asked - asked
+    assert path(0) not in again
+    assert path(ROWS - 5) in again
+    fetch(whole, "http_5xx")
+    stores = [ShardStore(each.data_dir) for each in (copy, whole)]
+    assert stores[0].need(STAGE, "s") == stores[1].need(STAGE, "s")
+    assert not list((Path(copy.data_dir) / ".checkpoints" / STAGE).glob("s-*"))
+
+
+def test_a_file_of_other_settings_is_not_mixed(copy: Settings, tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('base = "demo"\n[fetch]\nmin_side = 17\n')
+    outcome = fetch(copy.model_copy(update={"profile": str(profile)}), "transient")
+    assert "fetch the shard as a whole first" in outcome.errors[STAGE]
+    file = Path(ShardStore(copy.data_dir).path(STAGE, "s").path)
+    file.unlink()
+    assert "is not there" in fetch(copy, "transient").errors[STAGE]
