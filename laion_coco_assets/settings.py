@@ -37,6 +37,11 @@ class Settings(BaseModel):
         description="list of URLs, sample_ids and domains that are not published: text or parquet, or a folder",
     )
     shards_per_run: int = Field(default=20, ge=1, le=10_000, description="shards a backfill puts into one run")
+    schedule_cron: str = Field(default="0 * * * *", description="when the schedule missing_shards looks, once it is on")
+    schedule_shards: int = Field(default=100, ge=1, le=10_000, description="shards a tick requests of a step, at most")
+    schedule_ahead: int = Field(
+        default=200, ge=1, le=100_000, description="shards that may lie fetched and not published, at most: disk"
+    )
 
     @property
     def source_or_default(self) -> str:

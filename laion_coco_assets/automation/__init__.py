@@ -1,1 +1,1 @@
-"""What runs by itself: new source shards become partitions."""
+"""What runs by itself: the sensor that registers shards, the schedule that works through them."""

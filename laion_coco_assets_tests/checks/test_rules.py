@@ -29,8 +29,8 @@ def copy(demo: DemoRun, tmp_path: Path) -> ShardStore:
     return ShardStore(tmp_path / "data")
 
 
-#: A rule about a list beside the files; assets/test_removals.py breaks it.
-IN_TEST_REMOVALS = ["published_removals"]
+#: About a list beside the files; assets/test_removals.py breaks it.
+BY_LIST = ["published_removals"]
 
 
 def test_every_rule_passes_on_what_the_stages_make(demo: DemoRun) -> None:
@@ -42,10 +42,10 @@ def test_every_rule_passes_on_what_the_stages_make(demo: DemoRun) -> None:
 
 
 def test_every_rule_has_a_mutation() -> None:
-    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS, *IN_TEST_REMOVALS}
+    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS, *BY_LIST}
 
 
-@pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [rule for rule in all_rules() if rule.name not in BY_LIST], ids=lambda rule: rule.name)
 def test_a_violation_is_caught_by_exactly_its_rule(
     rule: Rule, copy: ShardStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
