@@ -20,6 +20,11 @@ from laion_coco_assets.shards.store import ShardStore
 SAMPLES = 100
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--pictures docs/images` takes the documents' pictures of the UI anew, see test_dagster_ui.py."""
+    parser.addoption("--pictures", type=Path, help="folder for pictures of Dagster's pages")
+
+
 @dataclass(frozen=True)
 class DemoRun:
     """A data folder with everything that the demo's stages made of the corpus."""

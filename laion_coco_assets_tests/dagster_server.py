@@ -126,7 +126,10 @@ def dagster_server(home: Path, settings: Mapping[str, str]) -> Iterator[DagsterS
     environment = {**os.environ, **settings, "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "yes"}
     command = [Path(sys.executable).with_name("dg"), "dev", "--host", "127.0.0.1", "--port", str(port)]
     with (home / "dg-dev.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        # In a session of its own: should it not end when asked, its children go with it.
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
     server = DagsterServer(f"http://127.0.0.1:{port}", environment)
 
     def ready() -> bool | None:
@@ -144,5 +147,5 @@ def dagster_server(home: Path, settings: Mapping[str, str]) -> Iterator[DagsterS
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -1,4 +1,7 @@
-"""`dg dev` from the checkout: shards appear, a shard and a backfill are materialised over the UI's API, checks show."""
+"""`dg dev` from the checkout: shards appear, a shard and a backfill are materialised, what the pages show can be read.
+
+With Chromium everything is clicked in a browser; without, the same requests go to the UI's API and the pages are skipped.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +11,7 @@ import pytest
 
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.browser import CHROMIUM, Browser, browser, needs_chromium
 from laion_coco_assets_tests.checks.mutations import first, ok, rows, tamper
 from laion_coco_assets_tests.dagster_server import DagsterServer, dagster_server, wait_for
 
@@ -27,7 +31,24 @@ def server(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     settings = {"LAION_COCO_DATA_DIR": str(data_dir), "LAION_COCO_PROFILE": "demo"}
     home = tmp_path_factory.mktemp("dagster") / "home"
     with dagster_server(home, settings) as server:
+        wait_for("shards", lambda: partitions(server, "published")["registered"] or None)
         yield server
+
+
+@pytest.fixture(scope="module")
+def person(server: DagsterServer) -> Iterator[Browser | None]:
+    """Someone who clicks; None where there is no Chromium."""
+    if CHROMIUM is None:
+        yield None
+        return
+    with browser(server) as person:
+        yield person
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where pictures of the pages go: the documents' own, when asked for."""
+    return request.config.getoption("--pictures") or tmp_path
 
 
 def partitions(server: DagsterServer, asset: str) -> dict[str, list[str]]:
@@ -45,14 +66,15 @@ def partitions(server: DagsterServer, asset: str) -> dict[str, list[str]]:
 
 
 def test_the_sensor_registers_the_shards(server: DagsterServer) -> None:
-    registered = wait_for("shards", lambda: partitions(server, "published")["registered"] or None)
-    assert registered == SHARDS
+    assert partitions(server, "published")["registered"] == SHARDS
     assert server.laion_coco("shards", "list").split() == SHARDS
 
 
-def test_a_shard_is_materialised_and_its_checks_show(server: DagsterServer, data_dir: Path) -> None:
-    wait_for("shards", lambda: partitions(server, "published")["registered"] or None)
-    assert server.wait_for_run(server.launch(SHARDS[0], STAGES)) == "SUCCESS"
+def test_a_shard_is_materialised_and_its_checks_show(
+    server: DagsterServer, person: Browser | None, data_dir: Path
+) -> None:
+    run = person.materialise(SHARDS[0]) if person else server.launch(SHARDS[0], STAGES)
+    assert server.wait_for_run(run) == "SUCCESS"
     assert partitions(server, "published") == {"registered": SHARDS, "materialized": SHARDS[:1]}
     assert ShardStore(data_dir).shards(Stage.PUBLISHED) == SHARDS[:1]
     checks = server.query(
@@ -67,11 +89,47 @@ def test_a_shard_is_materialised_and_its_checks_show(server: DagsterServer, data
     )
 
 
-def test_a_backfill_over_all_shards(server: DagsterServer) -> None:
-    wait_for("shards", lambda: partitions(server, "published")["registered"] or None)
-    backfill = server.backfill(SHARDS, STAGES)
+def test_a_backfill_over_all_shards(server: DagsterServer, person: Browser | None) -> None:
+    backfill = person.backfill() if person else server.backfill(SHARDS, STAGES)
     assert server.wait_for_backfill(backfill) == "COMPLETED_SUCCESS"
     assert partitions(server, "published")["materialized"] == SHARDS
+
+
+@pytest.fixture(scope="module")
+def materialised(server: DagsterServer) -> None:
+    """All shards, also when one test is run alone."""
+    if partitions(server, "published")["materialized"] != SHARDS:
+        assert server.wait_for_backfill(server.backfill(SHARDS, STAGES)) == "COMPLETED_SUCCESS"
+
+
+@needs_chromium
+@pytest.mark.usefixtures("materialised")
+class TestPages:
+    """What a data engineer sees once all shards are there."""
+
+    def test_the_graph_shows_every_stage_filled_and_checked(self, person: Browser, pictures: Path) -> None:
+        person.open_graph()
+        person.page.get_by_text("100% filled").nth(len(STAGES) - 1).wait_for()
+        for stage in STAGES:
+            assert person.page.get_by_text(stage, exact=True).first.is_visible()
+        person.picture(pictures / "asset-graph.png")
+
+    def test_the_partition_grid_shows_every_shard(self, person: Browser, pictures: Path) -> None:
+        person.open("fetched_images", "partitions")
+        for shard in SHARDS:
+            person.page.get_by_text(shard).first.wait_for()
+        person.page.get_by_text("Materialized (2)").wait_for()
+        person.picture(pictures / "partitions.png")
+
+    def test_a_materialisation_shows_reasons_and_captions(self, person: Browser, pictures: Path) -> None:
+        person.open("published", "partitions", partition=SHARDS[0])
+        person.page.get_by_text("rejected_by_reason").wait_for()
+        person.picture(pictures / "materialisation.png")
+
+    def test_a_check_shows_its_result_and_rule(self, person: Browser, pictures: Path) -> None:
+        person.open("published", "checks", checkDetail="published_nothing_vanishes")
+        person.page.get_by_text("Passed").first.wait_for()
+        person.picture(pictures / "checks.png")
 
 
 def test_in_a_backfill_a_blocking_check_holds_back_its_shard_alone(server: DagsterServer, data_dir: Path) -> None:

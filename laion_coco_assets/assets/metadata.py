@@ -1,6 +1,6 @@
 """What the UI shows of a shard's stage file: counts by reason, speed, scores; read from the file itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
@@ -13,7 +13,8 @@ from laion_coco_assets.shards.store import ShardStore, StageInfo
 _FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
     Stage.FETCHED_IMAGES: {
         "ok": "count(*) FILTER (status = 'ok')",
-        "ok_share": "avg(CASE WHEN status = 'ok' THEN 1.0 ELSE 0.0 END)",
+        "fetch_success_share": "avg(CASE WHEN status = 'ok' THEN 1.0 ELSE 0.0 END)",
+        "duplicate_url_share": "avg(CASE WHEN reason = 'duplicate_url' THEN 1.0 ELSE 0.0 END)",
         "image_megabytes": "coalesce(sum(image_bytes), 0) / 1e6",
     },
     Stage.BLIP_CANDIDATES: {
@@ -25,23 +26,29 @@ _FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "best_score_mean": "avg(top_scores[1])",
         "all_scores_mean": "avg(list_avg(scores))",
         "alt_text_score_mean": "avg(alt_text_score)",
+        "score_uplift": "avg(top_scores[1] - alt_text_score)",
     },
     Stage.RN50X64_FINAL: {
         "winner_score_mean": "avg(list_max(scores))",
         "alt_text_score_mean": "avg(alt_text_score)",
+        "score_uplift": "avg(list_max(scores) - alt_text_score)",
         "winner_is_first_rankers_best": "avg(CASE WHEN scores IS NULL OR scores[1] = list_max(scores) THEN 1.0 ELSE 0.0 END)",
     },
     Stage.PUBLISHED: {
         "caption_words_mean": "avg(len(string_split(top_caption, ' ')))",
         "alternatives_mean": "avg(len(all_captions))",
+        "duplicate_caption_share": "1 - count(DISTINCT top_caption) / nullif(count(*), 0)",
+        # By the ranker that decided: a profile may have the first one only.
+        "score_uplift": "avg(coalesce(list_max(rn50x64_similarities) - alt_text_similarity_rn50x64, "
+        "all_similarities[1] - alt_text_similarity_vit_l_14))",
     },
 }
 
-_REASONS: Final[Mapping[str, str]] = {
-    Stage.FETCHED_IMAGES: "SELECT reason, count(*) AS rows FROM stage WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
-    Stage.BLIP_CANDIDATES: "SELECT reason, count(*) AS rows FROM stage WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
-    LEDGER: "SELECT reason, count(*) AS rows FROM stage WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
-}
+_REASONS: Final = (
+    "SELECT reason, count(*) AS rows, printf('%.1f %%', 100 * count(*) / any_value(total)) AS \"of all\" "
+    "FROM (SELECT reason, count(*) OVER () AS total FROM stage) WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+)
+_WITH_REASONS: Final = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES)
 
 _EXAMPLES: Final = "SELECT top_caption, TEXT, URL FROM stage LIMIT 5"
 
@@ -62,16 +69,31 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
     if made is not None:
         metadata["seconds"] = round(seconds, 2)
         metadata["samples_per_second"] = round(made / seconds, 2) if seconds > 0 else 0.0
+    if info.metadata.get("settings"):
+        metadata["settings"] = settings_table(info.metadata["settings"])
     metadata |= _figures(store, stage, shard)
-    if stage in _REASONS:
-        metadata["rejected_by_reason"] = _markdown(store, stage, shard, _REASONS[stage])
+    if stage in _WITH_REASONS:
+        metadata["rejected_by_reason"] = _markdown(store, stage, shard, _REASONS)
     if stage == Stage.PUBLISHED:
         ledger = store.need(LEDGER, shard)
         metadata["source_rows"] = ledger.rows
         metadata["rejected"] = ledger.rows - info.rows
-        metadata["rejected_by_reason"] = _markdown(store, LEDGER, shard, _REASONS[LEDGER])
+        metadata["rejected_by_reason"] = _markdown(store, LEDGER, shard, _REASONS)
         metadata["examples"] = _markdown(store, stage, shard, _EXAMPLES)
     return metadata
+
+
+def settings_table(settings: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
+    """A stage's settings, a line each, by their dotted names in the profile. Long fractions are cut to four digits."""
+    return _table(["setting", "value"], sorted(_flat(settings)))
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _query(store: ShardStore, stage: str, shard: str, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -95,16 +117,18 @@ def _figures(store: ShardStore, stage: str, shard: str) -> dict[str, float | int
 
 
 def _markdown(store: ShardStore, stage: str, shard: str, query: str) -> dg.MarkdownMetadataValue:
-    head, body = _query(store, stage, shard, query)
-    lines = [head, ["---"] * len(head), *body]
-    return dg.MetadataValue.md("\n".join("| " + " | ".join(_cell(each) for each in line) + " |" for line in lines))
+    return _table(*_query(store, stage, shard, query))
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
+    rows = [["---"] * len(head), *([_cell(each) for each in line] for line in body)]
+    return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in [head, *rows]))
 
 
 def _cell(value: Any) -> str:
     """Text from the web, safe inside a markdown table."""
-    text = "" if value is None else str(value)
-    escaped = "".join(f"\\{char}" if char in r"\`*_{}[]<>()#+!|" else char for char in text)
-    return " ".join(escaped.split())[:200]
+    text = "" if value is None else " ".join(str(value).split())[:200]
+    return "".join(f"\\{char}" if char in r"\`*_{}[]<>()#+!|&" else char for char in text)
 
 
 def _column_schema(schema: pa.Schema) -> dg.TableSchema:

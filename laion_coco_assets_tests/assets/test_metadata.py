@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from laion_coco_assets.assets.metadata import _cell, shard_metadata
+from laion_coco_assets.assets.metadata import _cell, settings_table, shard_metadata
+from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import SCHEMAS, Stage
 from laion_coco_assets_tests.conftest import DemoRun
 
@@ -28,10 +29,30 @@ def test_every_stage_shows_rows_speed_place_and_columns(demo: DemoRun, stage: St
 def test_reasons_and_examples_are_tables(demo: DemoRun) -> None:
     metadata = of(demo, Stage.PUBLISHED)
     assert metadata["source_rows"] == metadata["dagster/row_count"] + metadata["rejected"]
-    assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows |\n| --- | --- |\n")
+    assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows | of all |\n| --- | --- | --- |\n")
     assert metadata["examples"].md_str.count("\n") == 6
+
+
+def test_numbers_to_plot_over_shards(demo: DemoRun) -> None:
+    fetched, final, published = (
+        of(demo, each) for each in (Stage.FETCHED_IMAGES, Stage.RN50X64_FINAL, Stage.PUBLISHED)
+    )
+    assert fetched["fetch_success_share"] == round(fetched["ok"] / fetched["dagster/row_count"], 4)
+    assert 0 < fetched["duplicate_url_share"] < 1 - fetched["fetch_success_share"]
+    assert final["score_uplift"] == published["score_uplift"] > 0
+    rows = list(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0], ["top_caption"]))
+    assert published["duplicate_caption_share"] == round(1 - len({row["top_caption"] for row in rows}) / len(rows), 4)
+
+
+def test_settings_are_a_table_without_long_fractions(demo: DemoRun) -> None:
+    said = of(demo, Stage.BLIP_CANDIDATES)["settings"].md_str
+    assert "| model.name | laion-coco-demo/blip |" in said
+    assert "| top\\_p | 0.9 |" in said
+    assert settings_table({"top_p": 0.2427084604681384}).md_str.endswith("| top\\_p | 0.2427 |")
 
 
 def test_text_from_the_web_can_not_leave_its_cell() -> None:
     assert _cell("a|b\n<script>[x](javascript:1)`") == "a\\|b \\<script\\>\\[x\\]\\(javascript:1\\)\\`"
+    assert _cell("&lt;b&gt;") == "\\&lt;b\\&gt;"
+    assert _cell("x" * 199 + "|y") == "x" * 199 + "\\|", "cut before it is escaped, never within an escape"
     assert _cell(None) == ""

@@ -1,0 +1,101 @@
+"""A person at Dagster's UI: headless Chromium that looks at pages and clicks."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, Response, sync_playwright
+
+from laion_coco_assets_tests.dagster_server import DEADLINE_S, DagsterServer
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (Debian: apt install chromium)")
+
+#: Nothing but the page that is asked for: no updates, no background requests. Containers have no user namespaces.
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_GRAPH = "/locations/laion_coco_assets/asset-groups/laion_coco/lineage"
+
+
+@dataclass(frozen=True)
+class Browser:
+    """One page of a browser, at a running Dagster."""
+
+    server: DagsterServer
+    page: Page
+
+    def open_graph(self) -> None:
+        """The asset graph, drawn and filled in."""
+        self.page.goto(self.server.url + _GRAPH)
+        self.page.get_by_text("rn50x64_final").first.wait_for()
+        self.page.get_by_text("Loading…").first.wait_for(state="hidden")
+
+    def open(self, asset: str, view: str, **parameters: str) -> None:
+        """A tab of an asset's page."""
+        query = "&".join(f"{name}={value}" for name, value in {"view": view, **parameters}.items())
+        self.page.goto(f"{self.server.url}/assets/{asset}?{query}")
+
+    def materialise(self, shard: str) -> str:
+        """Click "Materialize all…" for one shard; returns the run's id."""
+        dialog = self._materialise_dialog()
+        dialog.get_by_text("Select a partition").click()
+        self.page.get_by_text(shard).first.click()
+        self.page.keyboard.press("Escape")
+        answer = self._click(dialog.get_by_role("button", name="Launch 1 run"))
+        return str(answer["launchPipelineExecution"]["run"]["id"])
+
+    def backfill(self) -> str:
+        """Click "Materialize all…" for all shards; returns the backfill's id."""
+        dialog = self._materialise_dialog()
+        dialog.get_by_role("button", name="All", exact=True).click()
+        answer = self._click(dialog.get_by_role("button", name="Launch"))
+        return str(answer["launchPartitionBackfill"]["backfillId"])
+
+    def picture(self, path: Path) -> None:
+        """What the page shows, as a PNG of 256 colours."""
+        with Image.open(BytesIO(self.page.screenshot(animations="disabled"))) as shot:
+            shot.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+    def _materialise_dialog(self) -> Locator:
+        self.open_graph()
+        self.page.get_by_role("button", name="Materialize all").click()
+        return self.page.get_by_role("dialog")
+
+    def _click(self, button: Locator) -> Any:
+        """What the server answers to the mutation that a click sends."""
+
+        def launches(response: Response) -> bool:
+            return "graphql" in response.url and "mutation Launch" in (response.request.post_data or "")
+
+        with self.page.expect_response(launches) as answered:
+            button.click()
+        answer = json.loads(answered.value.text())
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+
+@contextmanager
+def browser(server: DagsterServer) -> Iterator[Browser]:
+    """A browser with one page, until the block ends."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        try:
+            page = chromium.new_page(viewport={"width": 1600, "height": 1000}, locale="en-GB", timezone_id="UTC")
+            page.set_default_timeout(DEADLINE_S * 1000 / 5)
+            yield Browser(server, page)
+        finally:
+            chromium.close()
