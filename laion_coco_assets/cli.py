@@ -170,6 +170,7 @@ def check(
 
     Exit codes: 0 no blocking rule failed (warnings may have), 1 one did, 2 a mistake in the call.
     """
+    from laion_coco_assets.checks.drift import Drift
     from laion_coco_assets.checks.results import Status
     from laion_coco_assets.checks.rules import Severity, all_rules
     from laion_coco_assets.checks.run import check_across, check_shard
@@ -178,7 +179,7 @@ def check(
     from laion_coco_assets.shards.profile import load_profile
     from laion_coco_assets.shards.schemas import SCHEMAS
     from laion_coco_assets.shards.store import ShardStore
-    from laion_coco_assets.terminal import checks_table, offender_lines
+    from laion_coco_assets.terminal import checks_table, offender_lines, skipped_lines
 
     store = ShardStore(data_dir)
     there = sorted({shard for stage in SCHEMAS for shard in store.shards(stage)})
@@ -188,7 +189,10 @@ def check(
     expected = fingerprints(load_profile(profile)) if profile else None
     removal_list = RemovalList.load(removals)
     rules = all_rules()
-    results = [each for shard in selected for each in check_shard(store, shard, rules, expected, removal_list)]
+    drift = Drift(store)
+    results = []
+    for shard in selected:
+        results += check_shard(store, shard, rules, expected, removal_list) + drift.check_shard(shard, rules)
     results += check_across(store, selected, rules)
     failed = [each for each in results if each.status == Status.FAILED]
     skipped = [each for each in results if each.status == Status.SKIPPED]
@@ -196,8 +200,8 @@ def check(
         out.print(checks_table(results))
         for line in offender_lines(results):
             typer.echo(line)  # as it is: rich would make blanks of the tabs
-    for each in skipped:
-        out.print(f"[dim]skipped {each.rule.name}, shard {escape(each.shard)}: {escape(each.why)}[/]", highlight=False)
+    for line in skipped_lines(results):
+        out.print(f"[dim]{escape(line)}[/]", highlight=False, soft_wrap=True)
     blocking = [each for each in failed if each.rule.severity == Severity.ERROR]
     passed = len(results) - len(failed) - len(skipped)
     out.print(

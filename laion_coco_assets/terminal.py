@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +18,9 @@ from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
+
+#: How many shards a line names; the rest are counted.
+_SHARDS_NAMED: Final = 5
 
 
 class _Rate(ProgressColumn):
@@ -192,6 +195,19 @@ def offender_lines(results: Sequence[RuleResult]) -> Iterator[str]:
         for offender in each.offenders:
             cells = (each.rule.name, each.shard, offender.sample_id or "-", offender.expected, offender.actual)
             yield "\t".join(map(printable, cells))
+
+
+def skipped_lines(results: Sequence[RuleResult]) -> Iterator[str]:
+    """A line for each reason and the shards it holds for, with all rules that were skipped there."""
+    shards: dict[tuple[str, str], list[str]] = {}
+    for each in (result for result in results if result.status == Status.SKIPPED):
+        shards.setdefault((each.why, each.rule.name), []).append(printable(each.shard))
+    rules: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (why, name), listed in shards.items():
+        rules.setdefault((why, tuple(listed)), []).append(name)
+    for (why, where), names in rules.items():
+        more = f" and {len(where) - _SHARDS_NAMED:,} more" if len(where) > _SHARDS_NAMED else ""
+        yield f"skipped in {', '.join(where[:_SHARDS_NAMED])}{more}: {why}: {', '.join(names)}"
 
 
 def printable(text: str) -> str:

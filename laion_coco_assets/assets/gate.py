@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from laion_coco_assets.checks.rules import Severity, all_rules
+from laion_coco_assets.checks.rules import Scope, Severity, all_rules
 from laion_coco_assets.shards.schemas import Stage
 
 
@@ -19,7 +19,7 @@ def broken_rules(context: dg.AssetExecutionContext, stage: Stage, shards: Sequen
     keys = [
         dg.AssetCheckKey(dg.AssetKey(rule.stage.value), rule.name)
         for rule in all_rules()
-        if rule.stage in before and rule.severity == Severity.ERROR and not rule.all_shards
+        if rule.stage in before and rule.severity == Severity.ERROR and rule.scope != Scope.ALL
     ]
     broken: dict[str, list[str]] = {}
     if len(shards) > 1 and keys:

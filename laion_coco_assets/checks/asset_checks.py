@@ -6,7 +6,7 @@ from typing import Final
 import dagster as dg
 
 from laion_coco_assets.checks.results import OFFENDERS_SHOWN, RuleResult, Status
-from laion_coco_assets.checks.rules import Rule, Severity, all_rules
+from laion_coco_assets.checks.rules import Rule, Scope, Severity, all_rules
 from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.fingerprint import fingerprints
@@ -28,7 +28,7 @@ def build_checks(profile: Profile, partitions: dg.DynamicPartitionsDefinition) -
 def _stage_checks(
     profile: Profile, partitions: dg.DynamicPartitionsDefinition, stage: Stage
 ) -> dg.AssetChecksDefinition:
-    rules = {rule.name: rule for rule in all_rules() if rule.stage == stage and not rule.all_shards}
+    rules = {rule.name: rule for rule in all_rules() if rule.stage == stage and rule.scope != Scope.ALL}
 
     @dg.multi_asset_check(
         name=f"{stage.value}_checks",
@@ -47,6 +47,7 @@ def _stage_checks(
     def checks(
         context: dg.AssetCheckExecutionContext, store: ShardStoreResource, removals: RemovalsResource
     ) -> Iterator[dg.AssetCheckResult]:
+        from laion_coco_assets.checks.drift import Drift
         from laion_coco_assets.checks.run import check_shard
 
         files = store.get()
@@ -58,9 +59,11 @@ def _stage_checks(
             context.log.info(f"no shard was named: the last {len(shards)} of {len(there)} with a file of {stage}")
         expected = fingerprints(profile)
         removal_list = removals.get() if stage == Stage.PUBLISHED else None
+        drift = Drift(files)
         results: dict[str, list[RuleResult]] = {rule.name: [] for rule in selected}
         for shard in shards:
-            for result in check_shard(files, shard, selected, expected, removal_list):
+            of_shard = check_shard(files, shard, selected, expected, removal_list)
+            for result in (*of_shard, *drift.check_shard(shard, selected)):
                 results[result.rule.name].append(result)
                 # It takes evaluations, says its code; its annotation forgot them.
                 context.op_execution_context.log_event(_evaluation(stage, result))  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ OFFENDERS_SHOWN: Final = 10
 
 
 class Status(StrEnum):
-    """How a rule came out. Skipped: a file it needs is not there, `why` says which."""
+    """How a rule came out. Skipped: what it needs is not there (a file, enough earlier shards), `why` says what."""
 
     PASSED = "passed"
     FAILED = "failed"

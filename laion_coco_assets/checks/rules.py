@@ -1,6 +1,7 @@
 """The rules as they stand in this folder: one .sql file each, its header says what, how grave, and what it reads.
 
-A rule selects its offenders: columns `sample_id` (null when the whole file is meant), `expected` and `actual`.
+A rule selects its offenders: columns `sample_id` (null when the whole file is meant), `expected` and `actual`. One of scope
+`earlier shards` selects a figure of its stage's file instead; `checks/drift.py` holds it against those of the shards before.
 """
 
 import re
@@ -22,16 +23,33 @@ class Severity(StrEnum):
     WARN = "warn"
 
 
+class Scope(StrEnum):
+    """What a rule looks at: one shard's files, one figure of a shard beside the earlier shards', or all shards together."""
+
+    SHARD = "shard"
+    EARLIER = "earlier shards"
+    ALL = "all shards"
+
+
+@dataclass(frozen=True)
+class Band:
+    """How far a figure may lie from the earlier shards' median: `k` times their MAD (median absolute deviation), `floor` at least."""
+
+    floor: float
+    k: float
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `needs` are the files it reads, its own stage's among them."""
+    """One rule. `needs` are the files it reads, its own stage's among them; rules of scope `earlier shards` have a band."""
 
     name: str
     description: str
     severity: Severity
     stage: Stage
     needs: tuple[str, ...]
-    all_shards: bool
+    scope: Scope
+    band: Band | None
     sql: str
 
     @property
@@ -54,14 +72,16 @@ def _rule(name: str, text: str) -> Rule:
     stage = Stage(header["stage"])
     others = [each.strip() for each in header.get("needs", "").split(",") if each.strip()]
     unknown = set(others) - {*Stage, LEDGER}
-    if unknown or header.get("scope", "all shards") != "all shards":
-        raise ValueError(f"{name}.sql: its header names {unknown or header['scope']}, which does not exist")
+    if unknown:
+        raise ValueError(f"{name}.sql: its header names {unknown}, which does not exist")
+    scope = Scope(header.get("scope", Scope.SHARD))
     return Rule(
         name=name,
         description=header["description"],
         severity=Severity(header["severity"]),
         stage=stage,
         needs=(stage.value, *others),
-        all_shards="scope" in header,
+        scope=scope,
+        band=Band(float(header["floor"]), float(header["k"])) if scope == Scope.EARLIER else None,
         sql=text,
     )

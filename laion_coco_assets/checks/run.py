@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from laion_coco_assets.checks.results import OFFENDERS_SHOWN, Offender, RuleResult, Status
-from laion_coco_assets.checks.rules import Rule
+from laion_coco_assets.checks.rules import Rule, Scope
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.publishing.removals import REMOVED, RemovalList
@@ -61,7 +61,7 @@ def check_shard(
     `expected`: the fingerprint each stage should have, by a profile; without it files are only held against each other.
     `removals`: what must not be published.
     """
-    return _check(store, [shard], shard, [rule for rule in rules if not rule.all_shards], expected, removals)
+    return _check(store, [shard], shard, [rule for rule in rules if rule.scope == Scope.SHARD], expected, removals)
 
 
 def check_across(store: ShardStore, shards: Sequence[str], rules: Iterable[Rule]) -> list[RuleResult]:
@@ -69,7 +69,7 @@ def check_across(store: ShardStore, shards: Sequence[str], rules: Iterable[Rule]
 
     Files that can not be read, or whose columns are not their contract's, are left out: `check_shard` reports them.
     """
-    return _check(store, shards, ALL_SHARDS, [rule for rule in rules if rule.all_shards], None, None)
+    return _check(store, shards, ALL_SHARDS, [rule for rule in rules if rule.scope == Scope.ALL], None, None)
 
 
 def _check(

@@ -95,14 +95,6 @@ def replace(one: int, other: int) -> Callable[[Rows], None]:
     return edit
 
 
-def same_winner(found: Rows) -> None:
-    """Every sample's top caption is one and the same."""
-    for row in found:
-        said = "a hat on top of a hat"
-        row["all_captions"] = [said if each == row["top_caption"] else each for each in row["all_captions"]]
-        row["top_caption"] = said
-
-
 def unsorted_tail(found: Rows) -> None:
     """Swap two candidates behind the five that the first ranker kept: what the stages before say of them still holds."""
     lists = ("all_captions", "all_similarities", "all_multiplicities")
@@ -111,8 +103,42 @@ def unsorted_tail(found: Rows) -> None:
         row[name][-2:] = row[name][:-3:-1]
 
 
+def halved(found: Rows) -> None:
+    """Every score is half of what it was, which leaves their order as it was."""
+    for row in found:
+        for name in ("scores", "top_scores"):
+            row[name] = [each / 2 for each in row[name]]
+
+
+def top_captions(said: Callable[[Rows, int], str]) -> Callable[[Rows], None]:
+    """Every sample's top caption is what `said` makes of the rows and its index."""
+
+    def edit(found: Rows) -> None:
+        new = [said(found, i) for i in range(len(found))]
+        for row, caption in zip(found, new, strict=True):
+            row["all_captions"] = [caption if each == row["top_caption"] else each for each in row["all_captions"]]
+            row["top_caption"] = caption
+
+    return edit
+
+
+def other_samples(mark: str) -> Change:
+    """Other sample_ids, the same in all files of a shard: a sample is published in one shard."""
+
+    def edit(found: Rows) -> None:
+        for row in found:
+            row["sample_id"] = mark + row["sample_id"][len(mark) :]
+
+    return rows(edit)
+
+
 def without_last(found: Rows) -> None:
     del found[-1]
+
+
+def half_rejected(found: Rows) -> None:
+    for row in [each for each in found if ok(each)][::2]:
+        row.update(status="rejected", reason="dns", image=None, sha256=None)
 
 
 def ok(row: Row) -> bool:
@@ -153,7 +179,7 @@ MUTATIONS: dict[str, tuple[str, Change]] = {
     "published_ledger_reasons": (LEDGER, rows(first(lambda row: row["reason"], stage="nowhere"))),
     "published_matches_ledger": (Stage.PUBLISHED, rows(replace(0, 1))),
     "published_nothing_vanishes": (LEDGER, rows(without_last)),
-    "published_repetition": (Stage.PUBLISHED, rows(same_winner)),
+    "published_repetition": (Stage.PUBLISHED, rows(top_captions(lambda *_: "a hat on top of a hat"))),
     "published_row_fingerprint": (Stage.PUBLISHED, rows(first(fingerprint="0" * 32))),
 }  # fmt: skip
 
@@ -167,8 +193,42 @@ ACROSS: dict[str, tuple[tuple[str, ...], str, Change]] = {
     "published_once_across_shards": ((Stage.PUBLISHED, LEDGER), Stage.PUBLISHED, metadata(shard="again")),
 }
 
+#: For each rule that compares a shard with earlier ones the files of those, and how the later one is tampered with.
+DRIFTS: dict[str, tuple[tuple[str, ...], Change]] = {
+    "fetched_images_success_drift": ((Stage.FETCHED_IMAGES,), rows(half_rejected)),
+    "clip_l_top5_score_drift": ((Stage.CLIP_L_TOP5,), rows(halved)),
+    "published_length_drift": (
+        (Stage.PUBLISHED, LEDGER),
+        rows(top_captions(lambda found, i: found[i]["top_caption"] + " with a hat")),
+    ),
+    # Neighbours share a caption, with the words of one of them.
+    "published_repetition_drift": (
+        (Stage.PUBLISHED, LEDGER),
+        rows(top_captions(lambda found, i: found[i // 2 * 2]["top_caption"] + "s")),
+    ),
+}
+
+#: How many shards come before: as many as a comparison needs.
+EARLIER = 5
+
 #: Rules whose violation the other stages' files would contradict, beyond the later ones of a shard.
-_ALONE = {"published_repetition"}
+_ALONE = {"published_repetition", "published_length_drift", "published_repetition_drift"}
+
+
+def copy_shard(store: ShardStore, stages: tuple[str, ...], name: str, *changes: Change) -> None:
+    """A second shard that has the first one's files."""
+    for each in stages:
+        shutil.copy(store.path(each, SHARD).path, store.path(each, name).path)
+        for change in (metadata(shard=name), *changes):
+            tamper(store, each, change, name)
+
+
+def copy_before(store: ShardStore, stages: tuple[str, ...], count: int = EARLIER) -> list[str]:
+    """Shards before the first one, each with the same files and its own samples."""
+    names = [f"before-{i:05}" for i in range(count)]
+    for i, name in enumerate(names):
+        copy_shard(store, stages, name, *([other_samples(f"{i:04x}")] if Stage.PUBLISHED in stages else []))
+    return names
 
 
 def plant(store: ShardStore, name: str) -> None:
@@ -179,16 +239,19 @@ def plant(store: ShardStore, name: str) -> None:
     """
     if name in ACROSS:
         stages, stage, change = ACROSS[name]
-        for each in stages:
-            shutil.copy(store.path(each, SHARD).path, store.path(each, "again").path)
-            tamper(store, each, metadata(shard="again"), "again")
+        copy_shard(store, stages, "again")
         tamper(store, stage, change, "again")
         return
-    stage, change = MUTATIONS[name]
+    if name in DRIFTS:
+        stages, change = DRIFTS[name]
+        copy_before(store, stages)
+        stage = stages[0]
+    else:
+        stage, change = MUTATIONS[name]
     tamper(store, stage, change)
     order = list(Stage)
-    stages = order[order.index(Stage(stage)) + 1 :] if stage in order else []
-    stages += [LEDGER] if stages else []
-    stages += order[:-1] if name in _ALONE else []
-    for each in stages:
+    others = order[order.index(Stage(stage)) + 1 :] if stage in order else []
+    others += [LEDGER] if others else []
+    others += order[:-1] if name in _ALONE else []
+    for each in others:
         Path(store.path(each, SHARD).path).unlink()

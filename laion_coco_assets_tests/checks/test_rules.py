@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from laion_coco_assets.checks.results import Status
-from laion_coco_assets.checks.rules import Rule, Severity, all_rules
+from laion_coco_assets.checks.rules import Rule, Scope, Severity, all_rules
 from laion_coco_assets.checks.run import ALL_SHARDS, check_across, check_shard
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, Stage
 from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets_tests.checks.mutations import ACROSS, MUTATIONS, SHARD, plant, table, tamper
+from laion_coco_assets_tests.checks.mutations import ACROSS, DRIFTS, MUTATIONS, SHARD, plant, table, tamper
 from laion_coco_assets_tests.conftest import DemoRun
 from laion_coco_assets_tests.dagster_server import ROOT
 from laion_coco_assets_tests.test_cli import laion_coco
@@ -37,12 +37,13 @@ def test_every_rule_passes_on_what_the_stages_make(demo: DemoRun) -> None:
     expected = fingerprints(load_profile("demo"))
     results = [each for shard in demo.shards for each in check_shard(demo.store, shard, all_rules(), expected)]
     results += check_across(demo.store, demo.shards, all_rules())
+    rules = {rule.name for rule in all_rules() if rule.scope != Scope.EARLIER}  # test_drift.py
     assert {(each.rule.name, each.shard): each.offenders for each in results if each.status != Status.PASSED} == {}
-    assert {each.rule.name for each in results} == {rule.name for rule in all_rules()}
+    assert {each.rule.name for each in results} == rules
 
 
 def test_every_rule_has_a_mutation() -> None:
-    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS, *BY_LIST}
+    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS, *DRIFTS, *BY_LIST}
 
 
 @pytest.mark.parametrize("rule", [rule for rule in all_rules() if rule.name not in BY_LIST], ids=lambda rule: rule.name)
@@ -54,7 +55,7 @@ def test_a_violation_is_caught_by_exactly_its_rule(
     printed = [line.split("\t") for line in capsys.readouterr().out.splitlines() if "\t" in line]
     offenders = [dict(zip(printed[0], line, strict=True)) for line in printed[1:]]
     assert {each["rule"] for each in offenders} == {rule.name}
-    assert {each["shard"] for each in offenders} == {ALL_SHARDS if rule.all_shards else SHARD}
+    assert {each["shard"] for each in offenders} == {ALL_SHARDS if rule.scope == Scope.ALL else SHARD}
     assert all(each["expected"] and each["actual"] for each in offenders)
     assert code == (1 if rule.severity == Severity.ERROR else 0)
 
@@ -111,7 +112,7 @@ def test_a_damaged_file_fails_every_rule_that_reads_it(copy: ShardStore) -> None
     path.write_bytes(path.read_bytes()[:-20])
     results = check_shard(copy, SHARD, all_rules())
     failed = {each.rule.name for each in results if each.status == Status.FAILED}
-    assert failed == {rule.name for rule in all_rules() if Stage.PUBLISHED in rule.needs and not rule.all_shards}
+    assert failed == {rule.name for rule in all_rules() if Stage.PUBLISHED in rule.needs and rule.scope == Scope.SHARD}
 
 
 def test_rules_are_described_and_graded() -> None:
