@@ -71,10 +71,12 @@ class Drift:
         middle = median(earlier)
         width = max(band.floor, band.k * median(abs(each - middle) for each in earlier))
         figure = own.figures[rule.name]
-        if abs(figure - middle) <= width:
-            return RuleResult(rule, shard, Status.PASSED)
         expected = f"{middle:.4g} ± {width:.4g}, by the median of {len(earlier)} earlier shards"
-        return RuleResult(rule, shard, Status.FAILED, 1, (Offender(None, expected, f"{figure:.4g}"),))
+        actual = f"{figure:.4g}"
+        if abs(figure - middle) <= width:
+            return RuleResult(rule, shard, Status.PASSED, expected=expected, actual=actual)
+        offenders = (Offender(None, expected, actual),)
+        return RuleResult(rule, shard, Status.FAILED, 1, offenders, expected=expected, actual=actual)
 
     def _there(self, stage: str) -> list[str]:
         if stage not in self._shards:

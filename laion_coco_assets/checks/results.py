@@ -29,7 +29,10 @@ class Offender:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule over one shard: how many offend, and the first ten of them."""
+    """One rule over one shard: how many offend, and the first ten of them.
+
+    A rule that compares one figure says what it compared when it passes, too: `expected` and `actual`.
+    """
 
     rule: Rule
     shard: str
@@ -37,3 +40,5 @@ class RuleResult:
     count: int = 0
     offenders: tuple[Offender, ...] = ()
     why: str = ""
+    expected: str = ""
+    actual: str = ""
