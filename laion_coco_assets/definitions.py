@@ -9,6 +9,7 @@ from laion_coco_assets.assets import blip_candidates, clip_l_top5, fetched_image
 from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.arrivals import new_shards
 from laion_coco_assets.automation.missing import build_missing_shards
+from laion_coco_assets.automation.refetch import build_refetch_transient
 from laion_coco_assets.checks.asset_checks import build_checks
 from laion_coco_assets.resources.build import build_resources
 from laion_coco_assets.settings import Settings
@@ -28,7 +29,7 @@ def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -
         asset_checks=build_checks(profile, SHARDS),
         resources=build_resources(settings, profile) | dict(overrides or {}),
         sensors=[new_shards],
-        schedules=[build_missing_shards(settings, profile)],
+        schedules=[build_missing_shards(settings, profile), build_refetch_transient(settings, profile)],
         # The stages are a chain, so nothing runs side by side within a run; one process loads each model once a run.
         executor=dg.in_process_executor,
     )

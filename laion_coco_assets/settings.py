@@ -42,6 +42,14 @@ class Settings(BaseModel):
     schedule_ahead: int = Field(
         default=200, ge=1, le=100_000, description="shards that may lie fetched and not published, at most: disk"
     )
+    refetch_cron: str = Field(
+        default="30 3 * * *", description="when the schedule refetch_transient looks, once it is on"
+    )
+    refetch_shards: int = Field(default=20, ge=1, le=10_000, description="shards a tick asks again for, at most")
+    refetch_after_days: float = Field(
+        default=7.0, ge=0, le=3650, description="days since a shard's images were fetched, at least"
+    )
+    refetch_times: int = Field(default=2, ge=1, le=100, description="how often a shard is asked again for, at most")
 
     @property
     def source_or_default(self) -> str:

@@ -1,7 +1,11 @@
 """Dagster loads the definitions quickly, and they are exactly these."""
 
+import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -12,6 +16,7 @@ from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile, shipped_profiles
 from laion_coco_assets.shards.schemas import Stage
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "transformers", "open_clip", "ray", "datasets", "aiohttp", "duckdb")
 
 
@@ -41,3 +46,31 @@ def test_five_stages_share_one_partitions_definition(profile: str) -> None:
     assert codes == {stage.value: code for stage, code in fingerprints(load_profile(profile)).items()}
     policies = {node.backfill_policy for node in nodes}
     assert policies == {dg.BackfillPolicy.multi_run(20)}
+
+
+def test_fetching_and_models_have_pools_of_their_own_and_publishing_none() -> None:
+    graph = build_defs(Settings()).resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.toposorted_asset_keys}
+    assert pools == {
+        "fetched_images": {"fetch"},
+        "blip_candidates": {"gpu"},
+        "clip_l_top5": {"gpu"},
+        "rn50x64_final": {"gpu"},
+        "published": set(),
+    }
+
+
+def test_an_instance_set_up_as_the_readme_says_fetches_side_by_side_and_shares_no_gpu(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    (command,) = re.findall(
+        r"^uv run dagster (instance concurrency set .*)$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-m", "dagster", *command.split()], check=True, env=environment, timeout=120)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        storage = instance.event_log_storage
+        limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
+        at_once = instance.get_concurrency_config().run_queue_config
+        assert at_once is not None
+        assert limits == {"fetch": at_once.max_concurrent_runs}
+        assert instance.global_op_concurrency_default_limit == 1

@@ -36,6 +36,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         Stage.FETCHED_IMAGES,
         kinds={"http", "parquet"},
         shards_per_run=shards_per_run,
+        pool="fetch",
     )
     def fetched_images(
         context: dg.AssetExecutionContext,

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Set
 from contextlib import closing
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from laion_coco_assets.assets.stage import Rows, Work
 from laion_coco_assets.errors import StoreError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 
 _STAGE = Stage.FETCHED_IMAGES
+_COUNTED_AT_ONCE: Final = 10_000
 
 
 def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set[Reason]) -> Work:
@@ -37,7 +39,7 @@ def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set
             f"{store.path(_STAGE, shard)} was made with other settings or from another source: "
             "retrying would mix them; fetch the shard as a whole first"
         )
-    rows = sum(_is_wanted(row, reasons) for row in stage_rows(store, _STAGE, shard, ["reason"]))
+    rows = wanted_rows(store, shard, reasons)
     if not rows:
         return work
 
@@ -52,6 +54,17 @@ def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set
         record,
         Replacing(info.content, ",".join(sorted(reasons))),
     )
+
+
+def wanted_rows(store: ShardStore, shard: str, reasons: Set[Reason]) -> int:
+    """How many rows of a complete file have one of these reasons.
+
+    Raises:
+        StoreError: no such file, or a damaged one.
+    """
+    values = pa.array(sorted(reasons), pa.string())
+    batches = store.batches(_STAGE, shard, ["reason"], rows=_COUNTED_AT_ONCE)
+    return sum(pc.sum(pc.is_in(batch.column("reason"), value_set=values)).as_py() or 0 for batch in batches)
 
 
 def refetch_shard(

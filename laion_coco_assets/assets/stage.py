@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from laion_coco_assets.assets.gate import broken_rules
 from laion_coco_assets.assets.metadata import settings_table, shard_metadata
+from laion_coco_assets.assets.retries import WAITS, is_transient
 from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
@@ -119,6 +120,10 @@ def run_shards(
     if failed:
         for shard, (info, metadata) in done.items():
             context.log_event(_materialization(context, shard, info, metadata))
+        # One that may pass is enough: the others that failed fail again quickly, and what was made is skipped.
+        passing = [error for error in failed.values() if is_transient(error)]
+        if passing and context.retry_number < len(WAITS):
+            raise dg.RetryRequested(len(WAITS), WAITS[context.retry_number]) from passing[0]
         raise _failure(context, failed) from next(iter(failed.values()))
     if len(done) == 1:
         ((info, metadata),) = done.values()
@@ -187,6 +192,5 @@ def _failure(context: dg.AssetExecutionContext, failed: Mapping[str, Exception])
     return dg.Failure(
         description=f"{context.asset_key.to_user_string()}: {len(failed)} of {len(context.partition_keys)} shards failed\n{named}",
         metadata={"failed_shards": dg.MetadataValue.json({shard: str(error) for shard, error in failed.items()})},
-        # What the user has to mend is not mended by trying again.
-        allow_retries=not all(isinstance(error, UserError) for error in failed.values()),
+        allow_retries=False,  # what may pass was tried again, see `retries`
     )

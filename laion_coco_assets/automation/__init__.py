@@ -1,1 +1,1 @@
-"""What runs by itself: the sensor that registers shards, the schedule that works through them."""
+"""What runs by itself: the sensor that registers shards, the schedules that work through them and ask again."""

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import torch
 
-from laion_coco_assets.errors import DeviceError
+from laion_coco_assets.errors import DeviceMemoryError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,7 +55,7 @@ class Batches:
         """What `work` gives for each item, in order. A batch that runs out of memory is done again in halves.
 
         Raises:
-            DeviceError: not even one item fits.
+            DeviceMemoryError: not even one item fits.
         """
         done: list[R] = []
         size = self.size
@@ -68,7 +68,7 @@ class Batches:
                 if not is_out_of_memory(error):
                     raise
                 if len(batch) == 1:
-                    raise DeviceError(
+                    raise DeviceMemoryError(
                         f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
                         "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
                     ) from error

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
-from laion_coco_assets.errors import StoreError
+from laion_coco_assets.errors import StoreError, StoreUnavailableError, may_pass_by_itself
 from laion_coco_assets.shards.schemas import SCHEMAS
 
 try:
@@ -149,6 +149,8 @@ class ShardStore:
         """Whether the file is there and was made with these settings from these inputs."""
         try:
             info = self.info(key.stage, key.shard)
+        except StoreUnavailableError:
+            raise
         except StoreError:
             return False  # a damaged file is made anew
         return info is not None and info.key == key
@@ -167,6 +169,7 @@ class ShardStore:
 
         Raises:
             StoreError: no such file, or not parquet.
+            StoreUnavailableError: its file system failed.
         """
         path = self.path(stage, shard)
         try:
@@ -177,13 +180,11 @@ class ShardStore:
             try:
                 file = pq.ParquetFile(stream)
             except (pa.ArrowInvalid, OSError) as error:
-                raise StoreError(
-                    f"{path}: not a whole parquet file ({error}); delete it and run {stage} again"
-                ) from None
+                raise _unreadable(f"{path}: not a whole parquet file", error, stage) from None
             try:
                 yield file
             except (pa.ArrowException, OSError) as error:
-                raise StoreError(f"{path}: damaged ({error}); delete it and run {stage} again") from None
+                raise _unreadable(f"{path}: damaged", error, stage) from None
 
     def batches(
         self, stage: str, shard: str, columns: Iterable[str] | None = None, rows: int = _IMAGE_ROW_GROUP_ROWS
@@ -251,7 +252,9 @@ class ShardStore:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 where = self.path(key.stage, key.shard)
-                raise StoreError(f"{where} is being written by another process; wait for it, or stop it") from None
+                raise StoreUnavailableError(
+                    f"{where} is being written by another process; wait for it, or stop it"
+                ) from None
             yield
 
 
@@ -474,6 +477,12 @@ def _compression(schema: pa.Schema) -> dict[str, str]:
     """zstd everywhere but on image bytes, which are compressed already."""
     leaves = [f"{each.name}.list.element" if pa.types.is_list(each.type) else each.name for each in schema]
     return {leaf: "NONE" if leaf == "image" else "ZSTD" for leaf in leaves}
+
+
+def _unreadable(what: str, error: Exception, stage: str) -> StoreError:
+    if isinstance(error, OSError) and may_pass_by_itself(error):
+        return StoreUnavailableError(f"{what}, or its file system failed ({error})")
+    return StoreError(f"{what} ({error}); delete it and run {stage} again")
 
 
 def _encoded(value: Any) -> str:

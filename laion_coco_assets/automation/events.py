@@ -1,0 +1,58 @@
+"""What the instance's events say of shards: when each was materialised and with which settings, and what is under way."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import dagster as dg
+
+from laion_coco_assets.shards.joining import chunks
+from laion_coco_assets.shards.schemas import Stage
+
+_CODE_VERSION: Final = "dagster/code_version"
+_EVENTS_PER_QUERY: Final = 500
+#: Events that a tick reads, at most: what it has read it knows for as long as the process lives.
+EVENTS_PER_TICK: Final = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One materialisation."""
+
+    code_version: str
+    timestamp: float  # seconds since 1970
+
+
+class Materialisations:
+    """Materialisations by their event's storage id. An event never changes, so each is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Made] = {}
+
+    def get(self, event: int) -> Made | None:
+        """The event's materialisation, None while it was not read."""
+        return self._known.get(event)
+
+    def read(self, instance: dg.DagsterInstance, stage: Stage, events: Iterable[int], at_most: int) -> int:
+        """Read those that are not known yet, `at_most` of them; returns how many it were."""
+        unread = list(islice((event for event in events if event not in self._known), at_most))
+        for chunk in chunks(unread, _EVENTS_PER_QUERY):
+            wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage.value), storage_ids=chunk)
+            for record in instance.fetch_materializations(wanted, limit=len(chunk)).records:
+                tags = (record.asset_materialization.tags if record.asset_materialization else None) or {}
+                self._known[record.storage_id] = Made(tags.get(_CODE_VERSION, ""), record.timestamp)
+        return len(unread)
+
+
+def latest_events(instance: dg.DagsterInstance, stage: Stage) -> Mapping[str, int]:
+    """The storage id of each shard's last materialisation of a stage."""
+    return instance.event_log_storage.get_latest_storage_id_by_partition(
+        dg.AssetKey(stage.value), dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+
+
+def tried_shards(instance: dg.DagsterInstance) -> set[str]:
+    """Shards that a run was started for and has not materialised (yet)."""
+    attempts = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations
+    return {shard for stage in Stage for shard in attempts(dg.AssetKey(stage.value))}
