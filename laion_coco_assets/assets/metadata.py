@@ -6,7 +6,7 @@ from typing import Any, Final
 import dagster as dg
 import pyarrow as pa
 
-from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
+from laion_coco_assets.shards.schemas import COLUMNS, LEDGER, SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore, StageInfo
 
 #: Of each stage's file: numbers worth seeing, as SQL over its rows (`stage`).
@@ -59,7 +59,7 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
     metadata: dict[str, Any] = {
         "dagster/row_count": info.rows,
         "dagster/uri": str(store.path(stage, shard)),
-        "dagster/column_schema": _column_schema(SCHEMAS[stage]),
+        "dagster/column_schema": column_schema(Stage(stage)),
         "fingerprint": info.key.fingerprint,
         "skipped": made is None,
     }
@@ -131,10 +131,16 @@ def _cell(value: Any) -> str:
     return "".join(f"\\{char}" if char in r"\`*_{}[]<>()#+!|&" else char for char in text)
 
 
-def _column_schema(schema: pa.Schema) -> dg.TableSchema:
+def column_schema(stage: Stage) -> dg.TableSchema:
+    """The columns of a stage's file, as the UI shows them."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(each.name, str(each.type), constraints=dg.TableColumnConstraints(nullable=each.nullable))
-            for each in schema
+            dg.TableColumn(
+                each.name,
+                each.type_name,
+                description=each.description,
+                constraints=dg.TableColumnConstraints(nullable=each.nullable),
+            )
+            for each in COLUMNS[stage]
         ]
     )

@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from laion_coco_assets.assets.gate import broken_rules
-from laion_coco_assets.assets.metadata import settings_table, shard_metadata
+from laion_coco_assets.assets.metadata import column_schema, settings_table, shard_metadata
 from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
@@ -68,7 +68,11 @@ def stage_asset(
             code_version=fingerprints(profile)[stage],
             backfill_policy=dg.BackfillPolicy.multi_run(shards_per_run),
             tags={"profile": profile.name},
-            metadata={"profile": profile.name, "settings": settings_table(settings)},
+            metadata={
+                "profile": profile.name,
+                "settings": settings_table(settings),
+                "dagster/column_schema": column_schema(stage),
+            },
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from laion_coco_assets.assets.metadata import _cell, settings_table, shard_metadata
 from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import SCHEMAS, Stage
+from laion_coco_assets.shards.schemas import COLUMNS, SCHEMAS, Stage
 from laion_coco_assets_tests.conftest import DemoRun
 
 
@@ -21,7 +21,9 @@ def test_every_stage_shows_rows_speed_place_and_columns(demo: DemoRun, stage: St
     assert metadata["dagster/row_count"] > 0
     assert metadata["samples_per_second"] == metadata["dagster/row_count"] / 2
     assert metadata["dagster/uri"].endswith(f"{stage}/demo-00000.parquet")
-    assert [column.name for column in metadata["dagster/column_schema"].columns] == SCHEMAS[stage].names
+    columns = metadata["dagster/column_schema"].columns
+    assert [column.name for column in columns] == SCHEMAS[stage].names
+    assert [column.description for column in columns] == [column.description for column in COLUMNS[stage]]
     numbers = [value for value in metadata.values() if isinstance(value, float)]
     assert all(len(f"{number}".partition(".")[2]) <= 4 for number in numbers), "nobody reads ten digits"
 
