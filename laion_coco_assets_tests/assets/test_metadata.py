@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from laion_coco_assets.assets.metadata import _cell, settings_table, shard_metadata
+from laion_coco_assets.assets.markdown import cell
+from laion_coco_assets.assets.metadata import settings_table, shard_metadata
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import COLUMNS, SCHEMAS, Stage
 from laion_coco_assets_tests.conftest import DemoRun
@@ -32,7 +33,7 @@ def test_reasons_and_examples_are_tables(demo: DemoRun) -> None:
     metadata = of(demo, Stage.PUBLISHED)
     assert metadata["source_rows"] == metadata["dagster/row_count"] + metadata["rejected"]
     assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows | of all |\n| --- | --- | --- |\n")
-    assert metadata["examples"].md_str.count("\n") == 6
+    assert metadata["examples"].md_str.count("\n") == 1 + 6
 
 
 def test_numbers_to_plot_over_shards(demo: DemoRun) -> None:
@@ -53,8 +54,8 @@ def test_settings_are_a_table_without_long_fractions(demo: DemoRun) -> None:
     assert settings_table({"top_p": 0.2427084604681384}).md_str.endswith("| top\\_p | 0.2427 |")
 
 
-def test_text_from_the_web_can_not_leave_its_cell() -> None:
-    assert _cell("a|b\n<script>[x](javascript:1)`") == "a\\|b \\<script\\>\\[x\\]\\(javascript:1\\)\\`"
-    assert _cell("&lt;b&gt;") == "\\&lt;b\\&gt;"
-    assert _cell("x" * 199 + "|y") == "x" * 199 + "\\|", "cut before it is escaped, never within an escape"
-    assert _cell(None) == ""
+def test_text_from_the_web_can_not_leave_itscell() -> None:
+    assert cell("a|b\n<script>[x](javascript:1)`") == "a\\|b \\<script\\>\\[x\\]\\(javascript:1\\)\\`"
+    assert cell("&lt;b&gt;") == "\\&lt;b\\&gt;"
+    assert cell("x" * 199 + "|y") == "x" * 199 + "\\|", "cut before it is escaped, never within an escape"
+    assert cell(None) == ""
