@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.markdown import Image, table
+from laion_coco_assets.assets.markdown import Image, Url, table
 from laion_coco_assets.assets.query import query
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
@@ -125,4 +125,4 @@ def _example(row: Mapping[str, Any], image: bytes) -> list[Any]:
     else:
         scores = row["all_similarities"][0], row["alt_text_similarity_vit_l_14"]
     score, alt_text_score = ("" if each is None else f"{each:.3f}" for each in scores)
-    return [picture, row["top_caption"], score, row["TEXT"], alt_text_score, row["URL"]]
+    return [picture, row["top_caption"], score, row["TEXT"], alt_text_score, Url(row["URL"] or "")]

@@ -1,13 +1,18 @@
 """Markdown for Dagster's UI from whatever text the web gave: nothing in it becomes markup."""
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import dagster as dg
 
 _MARKUP: Final = r"\`*_{}[]<>()#+!|&"
 _LONGEST: Final = 200
+#: Where the UI would take bare text for an address and make it a link.
+_LINKED: Final = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+_WORD_JOINER: Final = "\u2060"  # shows nothing
 
 
 class Image(str):
@@ -26,15 +31,27 @@ class Image(str):
         return f"![]({self})"
 
 
+class Url(str):
+    """A URL from the web: to read and to copy, not to click."""
+
+    __slots__ = ()
+
+    @property
+    def markdown(self) -> str:
+        """The URL as code; what no URL has as it is, and code or a table's cell would end at, is percent-encoded."""
+        text = quote(str(self)[:_LONGEST], safe="/:?#[]@!$&'()*+,;=%~", errors="replace")
+        return f"`{text}`" if text else ""
+
+
 def table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
-    """A table; cells are text of any kind, cut at 200 characters, or an `Image`."""
+    """A table; cells are an `Image`, a `Url`, or text of any kind; both latter are cut at 200 characters."""
     rows = [["---"] * len(head), *([cell(each) for each in line] for line in body)]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in [head, *rows]))
 
 
 def cell(value: Any) -> str:
     """What stands in a table's cell."""
-    if isinstance(value, Image):
+    if isinstance(value, Image | Url):
         return value.markdown
     text = "" if value is None else " ".join(str(value).split())[:_LONGEST]
-    return "".join(f"\\{char}" if char in _MARKUP else char for char in text)
+    return "".join(f"\\{char}" if char in _MARKUP else char for char in _LINKED.sub(_WORD_JOINER, text))

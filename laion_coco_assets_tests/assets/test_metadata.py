@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from laion_coco_assets.assets.markdown import cell
+from laion_coco_assets.assets.markdown import Url, cell
 from laion_coco_assets.assets.metadata import settings_table, shard_metadata
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import COLUMNS, SCHEMAS, Stage
@@ -54,8 +54,12 @@ def test_settings_are_a_table_without_long_fractions(demo: DemoRun) -> None:
     assert settings_table({"top_p": 0.2427084604681384}).md_str.endswith("| top\\_p | 0.2427 |")
 
 
-def test_text_from_the_web_can_not_leave_itscell() -> None:
+def test_text_from_the_web_can_not_leave_its_cell() -> None:
+    assert cell("http://a.com www.a.com me@a.com") == "http:\u2060//a.com www\u2060.a.com me@\u2060a.com", "no link"
     assert cell("a|b\n<script>[x](javascript:1)`") == "a\\|b \\<script\\>\\[x\\]\\(javascript:1\\)\\`"
     assert cell("&lt;b&gt;") == "\\&lt;b\\&gt;"
     assert cell("x" * 199 + "|y") == "x" * 199 + "\\|", "cut before it is escaped, never within an escape"
     assert cell(None) == ""
+    assert cell(Url("http://a.com/x_1.jpg?a=b&c")) == "`http://a.com/x_1.jpg?a=b&c`"
+    assert cell(Url("http://a.com/`|<b>\\ \n\ud800")) == "`http://a.com/%60%7C%3Cb%3E%5C%20%0A?`"
+    assert cell(Url("")) == ""
