@@ -96,7 +96,24 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)
+            yield prefix + name, _said(value)
+
+
+def _said(value: Any) -> str:
+    """A setting's value as the profile has it; of a list of tables, each by its keys."""
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return "; ".join(map(_said, value))
+        case Mapping():
+            return ", ".join(f"{name} {_said(each)}" for name, each in sorted(value.items()))
+        case _:
+            return str(value)
 
 
 def _figures(store: ShardStore, stage: str, shard: str) -> dict[str, float | int]:

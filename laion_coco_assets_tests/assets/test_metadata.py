@@ -51,6 +51,8 @@ def test_settings_are_a_table_without_long_fractions(demo: DemoRun) -> None:
     said = of(demo, Stage.BLIP_CANDIDATES)["settings"].md_str
     assert "| model.name | laion-coco-demo/blip |" in said
     assert "| top\\_p | 0.9 |" in said
+    assert "| max\\_lengths | candidates 8, tokens 20; candidates 16, tokens 30; candidates 16, tokens 45 |" in said
+    assert settings_table({"robots": False, "path": None}).md_str.endswith("| path | not set |\n| robots | false |")
     assert settings_table({"top_p": 0.2427084604681384}).md_str.endswith("| top\\_p | 0.2427 |")
 
 
