@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -40,6 +41,9 @@ def test_five_stages_share_one_partitions_definition(profile: str) -> None:
     codes = {node.key.to_user_string(): node.code_version for node in nodes}
     assert codes == {stage.value: code for stage, code in fingerprints(load_profile(profile)).items()}
     for node in nodes:
+        (reference,) = node.metadata["dagster/code_references"].code_references
+        line = Path(reference.file_path).read_text().splitlines()[reference.line_number - 1]
+        assert (Path(reference.file_path).stem, line.strip()) == (node.key.to_user_string(), "@stage_asset(")
         columns = {column.name: column.description for column in node.metadata["dagster/column_schema"].columns}
         assert columns == {column.name: column.description for column in COLUMNS[node.key.to_user_string()]}
     policies = {node.backfill_policy for node in nodes}
