@@ -14,7 +14,7 @@ from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile, shipped_profiles
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.schemas import COLUMNS, Stage
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "transformers", "open_clip", "ray", "datasets", "aiohttp", "duckdb")
@@ -44,6 +44,12 @@ def test_five_stages_share_one_partitions_definition(profile: str) -> None:
     assert all(node.description and node.kinds and node.owners and node.code_version for node in nodes)
     codes = {node.key.to_user_string(): node.code_version for node in nodes}
     assert codes == {stage.value: code for stage, code in fingerprints(load_profile(profile)).items()}
+    for node in nodes:
+        (reference,) = node.metadata["dagster/code_references"].code_references
+        line = Path(reference.file_path).read_text().splitlines()[reference.line_number - 1]
+        assert (Path(reference.file_path).stem, line.strip()) == (node.key.to_user_string(), "@stage_asset(")
+        columns = {column.name: column.description for column in node.metadata["dagster/column_schema"].columns}
+        assert columns == {column.name: column.description for column in COLUMNS[node.key.to_user_string()]}
     policies = {node.backfill_policy for node in nodes}
     assert policies == {dg.BackfillPolicy.multi_run(20)}
 

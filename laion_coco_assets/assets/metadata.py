@@ -1,12 +1,14 @@
 """What the UI shows of a shard's stage file: counts by reason, speed, scores; read from the file itself."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
-import pyarrow as pa
 
-from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
+from laion_coco_assets.assets.illustrations import examples, histograms
+from laion_coco_assets.assets.markdown import table
+from laion_coco_assets.assets.query import query
+from laion_coco_assets.shards.schemas import COLUMNS, LEDGER, Stage
 from laion_coco_assets.shards.store import ShardStore, StageInfo
 
 #: Of each stage's file: numbers worth seeing, as SQL over its rows (`stage`).
@@ -50,8 +52,6 @@ _REASONS: Final = (
 )
 _WITH_REASONS: Final = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES)
 
-_EXAMPLES: Final = "SELECT top_caption, TEXT, URL FROM stage LIMIT 5"
-
 
 def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seconds: float) -> dict[str, Any]:
     """Metadata of one shard's materialisation. `made`: rows made in this run, None when the file was complete."""
@@ -59,7 +59,7 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
     metadata: dict[str, Any] = {
         "dagster/row_count": info.rows,
         "dagster/uri": str(store.path(stage, shard)),
-        "dagster/column_schema": _column_schema(SCHEMAS[stage]),
+        "dagster/column_schema": column_schema(Stage(stage)),
         "fingerprint": info.key.fingerprint,
         "skipped": made is None,
     }
@@ -79,13 +79,16 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
         metadata["source_rows"] = ledger.rows
         metadata["rejected"] = ledger.rows - info.rows
         metadata["rejected_by_reason"] = _markdown(store, LEDGER, shard, _REASONS)
-        metadata["examples"] = _markdown(store, stage, shard, _EXAMPLES)
+        metadata["examples"] = examples(store, shard)
+    pictures = histograms(store, Stage(stage), shard)
+    if pictures is not None:
+        metadata["histograms"] = pictures
     return metadata
 
 
 def settings_table(settings: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
     """A stage's settings, a line each, by their dotted names in the profile. Long fractions are cut to four digits."""
-    return _table(["setting", "value"], sorted(_flat(settings)))
+    return table(["setting", "value"], sorted(_flat(settings)))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -93,48 +96,47 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)
+            yield prefix + name, _said(value)
 
 
-def _query(store: ShardStore, stage: str, shard: str, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Names and rows of a query over the file (`stage`), which streams through DuckDB without its images."""
-    import duckdb
-
-    columns = [name for name in SCHEMAS[stage].names if name != "image"]
-    schema = pa.schema([SCHEMAS[stage].field(name) for name in columns])
-    with duckdb.connect() as connection:
-        batches = store.batches(stage, shard, columns, rows=10_000)
-        connection.register("stage", pa.RecordBatchReader.from_batches(schema, batches))
-        rows = connection.execute(query)
-        return [each[0] for each in rows.description or ()], rows.fetchall()
+def _said(value: Any) -> str:
+    """A setting's value as the profile has it; of a list of tables, each by its keys."""
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return "; ".join(map(_said, value))
+        case Mapping():
+            return ", ".join(f"{name} {_said(each)}" for name, each in sorted(value.items()))
+        case _:
+            return str(value)
 
 
 def _figures(store: ShardStore, stage: str, shard: str) -> dict[str, float | int]:
     select = ", ".join(f'{sql} AS "{name}"' for name, sql in _FIGURES[stage].items())
-    names, (values,) = _query(store, stage, shard, f"SELECT {select} FROM stage")  # noqa: S608  # our own constants
+    names, (values,) = query(store, stage, shard, f"SELECT {select} FROM stage")  # noqa: S608  # our own constants
     numbers = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     return {name: value if isinstance(value, int) else round(float(value), 4) for name, value in numbers.items()}
 
 
-def _markdown(store: ShardStore, stage: str, shard: str, query: str) -> dg.MarkdownMetadataValue:
-    return _table(*_query(store, stage, shard, query))
+def _markdown(store: ShardStore, stage: str, shard: str, sql: str) -> dg.MarkdownMetadataValue:
+    return table(*query(store, stage, shard, sql))
 
 
-def _table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
-    rows = [["---"] * len(head), *([_cell(each) for each in line] for line in body)]
-    return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in [head, *rows]))
-
-
-def _cell(value: Any) -> str:
-    """Text from the web, safe inside a markdown table."""
-    text = "" if value is None else " ".join(str(value).split())[:200]
-    return "".join(f"\\{char}" if char in r"\`*_{}[]<>()#+!|&" else char for char in text)
-
-
-def _column_schema(schema: pa.Schema) -> dg.TableSchema:
+def column_schema(stage: Stage) -> dg.TableSchema:
+    """The columns of a stage's file, as the UI shows them."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(each.name, str(each.type), constraints=dg.TableColumnConstraints(nullable=each.nullable))
-            for each in schema
+            dg.TableColumn(
+                each.name,
+                each.type_name,
+                description=each.description,
+                constraints=dg.TableColumnConstraints(nullable=each.nullable),
+            )
+            for each in COLUMNS[stage]
         ]
     )

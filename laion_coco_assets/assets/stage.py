@@ -4,13 +4,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import dagster as dg
 import pyarrow as pa
 
 from laion_coco_assets.assets.gate import broken_rules
-from laion_coco_assets.assets.metadata import settings_table, shard_metadata
+from laion_coco_assets.assets.metadata import column_schema, settings_table, shard_metadata
 from laion_coco_assets.assets.retries import WAITS, is_transient
 from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.progress import Progress
@@ -55,22 +55,34 @@ def stage_asset(
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """`dg.asset` with what all stages have in common."""
     settings = stage_settings(profile, stage) or {}
-    with warnings.catch_warnings():
-        # Known: the parameter is in beta. It is what bulk runs are made of, and a user can do nothing about it.
-        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
-        return dg.asset(
-            name=stage.value,
-            deps=[each.value for each in after],
-            partitions_def=SHARDS,
-            group_name=GROUP,
-            owners=OWNERS,
-            kinds=kinds,
-            pool=pool,
-            code_version=fingerprints(profile)[stage],
-            backfill_policy=dg.BackfillPolicy.multi_run(shards_per_run),
-            tags={"profile": profile.name},
-            metadata={"profile": profile.name, "settings": settings_table(settings)},
-        )
+
+    def declare(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        with warnings.catch_warnings():
+            # Known: both are in beta. Bulk runs are made of the one, the other leads from the UI to the source lines;
+            # a user can do nothing about it.
+            warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+            warnings.filterwarnings("ignore", r".*(CodeReference|code_reference)", dg.BetaWarning)
+            asset = dg.asset(
+                name=stage.value,
+                deps=[each.value for each in after],
+                partitions_def=SHARDS,
+                group_name=GROUP,
+                owners=OWNERS,
+                kinds=kinds,
+                pool=pool,
+                code_version=fingerprints(profile)[stage],
+                backfill_policy=dg.BackfillPolicy.multi_run(shards_per_run),
+                tags={"profile": profile.name},
+                metadata={
+                    "profile": profile.name,
+                    "settings": settings_table(settings),
+                    "dagster/column_schema": column_schema(stage),
+                },
+            )(function)
+            (linked,) = dg.with_source_code_references([asset])
+        return cast("dg.AssetsDefinition", linked)
+
+    return declare
 
 
 def stage_key(profile: Profile, store: ShardStore, stage: Stage, shard: str, *inputs: Stage) -> StageKey:

@@ -3,21 +3,16 @@
 One HTML file that loads nothing: thumbnails stand in it as data, text from the web is escaped.
 """
 
-import base64
-import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from itertools import islice
 from typing import Any, Final
 
-from PIL import Image
-
-from laion_coco_assets.fetching.decode import decode_rgb
-from laion_coco_assets.shards.joining import joined, stage_rows
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.evaluation.examples import published_images, thumbnail
 from laion_coco_assets.shards.store import ShardStore
 
-_THUMBNAIL: Final = 256
+_THUMBNAIL: Final = 256  # pixels
+_QUALITY: Final = 80
 _CAPTIONS_SHOWN: Final = 5
 
 _PAGE: Final = """<!doctype html>
@@ -57,20 +52,9 @@ def gallery(
     """
     names = list(shards)
     each = -(-samples // max(1, len(names)))
-    articles = (_article(row, image, notes) for shard in names for row, image in islice(_rows(store, shard), each))
+    shown = (pair for shard in names for pair in islice(published_images(store, shard), each))
+    articles = (_article(row, image, notes) for row, image in shown)
     return _PAGE.format(title=escape(title), intro=escape(intro), articles="\n".join(articles))
-
-
-def _rows(store: ShardStore, shard: str) -> Iterator[tuple[dict[str, Any], bytes]]:
-    columns = ["row", "sample_id", "status", "image"]
-    ok = (row for row in stage_rows(store, Stage.FETCHED_IMAGES, shard, columns) if row["status"] == "ok")
-    images = (
-        image
-        for image, final in joined(ok, stage_rows(store, Stage.RN50X64_FINAL, shard, ["row", "sample_id"]))
-        if final
-    )
-    for row, image in zip(stage_rows(store, Stage.PUBLISHED, shard), images, strict=True):
-        yield row, image["image"]
 
 
 def _article(row: Mapping[str, Any], image: bytes, notes: Mapping[str, str]) -> str:
@@ -86,17 +70,9 @@ def _article(row: Mapping[str, Any], image: bytes, notes: Mapping[str, str]) -> 
     rest = len(row["all_captions"]) - len(lines)
     more = f'<p class="small">and {rest} more</p>' if rest > 0 else ""
     note = notes.get(row["sample_id"])
-    return f"""<article><div class="picture"><img alt="{escape(row["top_caption"])}" src="{_thumbnail(image)}"></div>
+    return f"""<article><div class="picture"><img alt="{escape(row["top_caption"])}" src="{thumbnail(image, side=_THUMBNAIL, quality=_QUALITY)}"></div>
 <div class="text"><div class="top">{escape(row["top_caption"])}</div>
 <p class="small">alt text: {escape(row["TEXT"] or "(none)")}</p>
 {f'<p class="small">truth: {escape(note)}</p>' if note else ""}
 <table><tr><th>caption</th><th class="n">drawn</th><th class="n">ViT-L/14</th><th class="n">RN50x64</th></tr>
 {"".join(lines)}</table>{more}</div></article>"""
-
-
-def _thumbnail(data: bytes) -> str:
-    image = decode_rgb(data)
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from laion_coco_assets.assets.metadata import _cell, settings_table, shard_metadata
+from laion_coco_assets.assets.markdown import Url, cell
+from laion_coco_assets.assets.metadata import settings_table, shard_metadata
 from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import SCHEMAS, Stage
+from laion_coco_assets.shards.schemas import COLUMNS, SCHEMAS, Stage
 from laion_coco_assets_tests.conftest import DemoRun
 
 
@@ -21,7 +22,9 @@ def test_every_stage_shows_rows_speed_place_and_columns(demo: DemoRun, stage: St
     assert metadata["dagster/row_count"] > 0
     assert metadata["samples_per_second"] == metadata["dagster/row_count"] / 2
     assert metadata["dagster/uri"].endswith(f"{stage}/demo-00000.parquet")
-    assert [column.name for column in metadata["dagster/column_schema"].columns] == SCHEMAS[stage].names
+    columns = metadata["dagster/column_schema"].columns
+    assert [column.name for column in columns] == SCHEMAS[stage].names
+    assert [column.description for column in columns] == [column.description for column in COLUMNS[stage]]
     numbers = [value for value in metadata.values() if isinstance(value, float)]
     assert all(len(f"{number}".partition(".")[2]) <= 4 for number in numbers), "nobody reads ten digits"
 
@@ -30,7 +33,7 @@ def test_reasons_and_examples_are_tables(demo: DemoRun) -> None:
     metadata = of(demo, Stage.PUBLISHED)
     assert metadata["source_rows"] == metadata["dagster/row_count"] + metadata["rejected"]
     assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows | of all |\n| --- | --- | --- |\n")
-    assert metadata["examples"].md_str.count("\n") == 6
+    assert metadata["examples"].md_str.count("\n") == 1 + 6
 
 
 def test_numbers_to_plot_over_shards(demo: DemoRun) -> None:
@@ -48,11 +51,17 @@ def test_settings_are_a_table_without_long_fractions(demo: DemoRun) -> None:
     said = of(demo, Stage.BLIP_CANDIDATES)["settings"].md_str
     assert "| model.name | laion-coco-demo/blip |" in said
     assert "| top\\_p | 0.9 |" in said
+    assert "| max\\_lengths | candidates 8, tokens 20; candidates 16, tokens 30; candidates 16, tokens 45 |" in said
+    assert settings_table({"robots": False, "path": None}).md_str.endswith("| path | not set |\n| robots | false |")
     assert settings_table({"top_p": 0.2427084604681384}).md_str.endswith("| top\\_p | 0.2427 |")
 
 
 def test_text_from_the_web_can_not_leave_its_cell() -> None:
-    assert _cell("a|b\n<script>[x](javascript:1)`") == "a\\|b \\<script\\>\\[x\\]\\(javascript:1\\)\\`"
-    assert _cell("&lt;b&gt;") == "\\&lt;b\\&gt;"
-    assert _cell("x" * 199 + "|y") == "x" * 199 + "\\|", "cut before it is escaped, never within an escape"
-    assert _cell(None) == ""
+    assert cell("http://a.com www.a.com me@a.com") == "http:\u2060//a.com www\u2060.a.com me@\u2060a.com", "no link"
+    assert cell("a|b\n<script>[x](javascript:1)`") == "a\\|b \\<script\\>\\[x\\]\\(javascript:1\\)\\`"
+    assert cell("&lt;b&gt;") == "\\&lt;b\\&gt;"
+    assert cell("x" * 199 + "|y") == "x" * 199 + "\\|", "cut before it is escaped, never within an escape"
+    assert cell(None) == ""
+    assert cell(Url("http://a.com/x_1.jpg?a=b&c")) == "`http://a.com/x_1.jpg?a=b&c`"
+    assert cell(Url("http://a.com/`|<b>\\ \n\ud800")) == "`http://a.com/%60%7C%3Cb%3E%5C%20%0A?`"
+    assert cell(Url("")) == ""

@@ -1,5 +1,6 @@
 """The page of examples shows what was published, loads nothing, and text from the web stays text."""
 
+import hashlib
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from laion_coco_assets.evaluation.examples import published_images
 from laion_coco_assets.evaluation.gallery import gallery
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets_tests.conftest import DemoRun
+from laion_coco_assets_tests.conftest import DemoRun, run_demo_shards
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
@@ -46,6 +48,24 @@ def test_text_from_the_web_stays_text(demo: DemoRun, tmp_path: Path) -> None:
     }
     assert {attribute for name, attributes in tags.found if name == "img" for attribute in attributes} == {"alt", "src"}
     assert "default-src 'none'" in page
+
+
+def test_a_removed_sample_is_passed_over_and_the_others_keep_their_own_pictures(demo: DemoRun, tmp_path: Path) -> None:
+    shutil.copytree(demo.folder, tmp_path / "data")
+    shard = demo.shards[0]
+    removed = [row["sample_id"] for row in stage_rows(demo.store, Stage.PUBLISHED, shard, ["sample_id"])][:5:2]
+    (tmp_path / "removals.txt").write_text("\n".join(removed))
+    changes = {"data_dir": str(tmp_path / "data"), "removals": str(tmp_path / "removals.txt")}
+    run = run_demo_shards(demo.settings.model_copy(update=changes))
+    digests = {row["sample_id"]: row["sha256"] for row in stage_rows(run.store, Stage.FETCHED_IMAGES, shard)}
+    pairs = list(published_images(run.store, shard))
+    assert {row["sample_id"]: hashlib.sha256(image).hexdigest() for row, image in pairs} == {
+        row["sample_id"]: digests[row["sample_id"]] for row in stage_rows(run.store, Stage.PUBLISHED, shard)
+    }
+    assert len(pairs) == demo.store.need(Stage.PUBLISHED, shard).rows - len(removed)
+    page = gallery(run.store, run.shards, title="t", intro="i", samples=4, notes=dict.fromkeys(removed, "REMOVED"))
+    assert page.count("<article>") == 4
+    assert "REMOVED" not in page
 
 
 class _Tags(HTMLParser):

@@ -1,0 +1,57 @@
+"""Markdown for Dagster's UI from whatever text the web gave: nothing in it becomes markup."""
+
+import base64
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+import dagster as dg
+
+_MARKUP: Final = r"\`*_{}[]<>()#+!|&"
+_LONGEST: Final = 200
+#: Where the UI would take bare text for an address and make it a link.
+_LINKED: Final = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+_WORD_JOINER: Final = "\u2060"  # shows nothing
+
+
+class Image(str):
+    """A picture that stands in the text as data: `Image(data_url)`. Loads nothing."""
+
+    __slots__ = ()
+
+    @classmethod
+    def png(cls, data: bytes) -> "Image":
+        """From a PNG's bytes."""
+        return cls("data:image/png;base64," + base64.b64encode(data).decode())
+
+    @property
+    def markdown(self) -> str:
+        """The picture; the URL is ours, and holds base64 alone."""
+        return f"![]({self})"
+
+
+class Url(str):
+    """A URL from the web: to read and to copy, not to click."""
+
+    __slots__ = ()
+
+    @property
+    def markdown(self) -> str:
+        """The URL as code; what no URL has as it is, and code or a table's cell would end at, is percent-encoded."""
+        text = quote(str(self)[:_LONGEST], safe="/:?#[]@!$&'()*+,;=%~", errors="replace")
+        return f"`{text}`" if text else ""
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
+    """A table; cells are an `Image`, a `Url`, or text of any kind; both latter are cut at 200 characters."""
+    rows = [["---"] * len(head), *([cell(each) for each in line] for line in body)]
+    return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in [head, *rows]))
+
+
+def cell(value: Any) -> str:
+    """What stands in a table's cell."""
+    if isinstance(value, Image | Url):
+        return value.markdown
+    text = "" if value is None else " ".join(str(value).split())[:_LONGEST]
+    return "".join(f"\\{char}" if char in _MARKUP else char for char in _LINKED.sub(_WORD_JOINER, text))

@@ -1,0 +1,46 @@
+"""A histogram's picture shows what it was given, is small, and can be drawn of anything."""
+
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from laion_coco_assets.evaluation.histograms import Histogram, draw
+
+FILLED, LINE = (79, 67, 221), (224, 122, 31)
+
+
+def painted(png: bytes, colour: tuple[int, int, int]) -> int:
+    """Pixels of about that colour; a palette may shift it a little."""
+    pixels = Image.open(BytesIO(png)).convert("RGB").get_flattened_data()
+    return sum(max(abs(one - other) for one, other in zip(pixel, colour, strict=True)) < 12 for pixel in pixels)
+
+
+def test_a_panel_each_side_by_side() -> None:
+    one = Histogram("words", 1, {"captions": {3: 5, 4: 10, 9: 1}})
+    png = draw([one, one])
+    assert Image.open(BytesIO(png)).size == (840, 240)
+    assert painted(png, FILLED) > 2 * 5_000
+    assert painted(png, LINE) == 0
+
+
+def test_two_series_are_scaled_to_their_own_numbers() -> None:
+    few = draw([Histogram("score", 0.01, {"all": {1: 100, 2: 100}, "alt text": {2: 1}})])
+    many = draw([Histogram("score", 0.01, {"all": {1: 100, 2: 100}, "alt text": {2: 100}})])
+    assert painted(few, LINE) == painted(many, LINE) > 500
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {},
+        {"none": {}},
+        {"none": {}, "one": {-7: 1}},
+        {"far apart": {-(10**6): 1, 10**6: 1}},
+        {"many": {i: 1 + i % 7 for i in range(-100, 400)}, "others": dict.fromkeys(range(0, 900, 11), 3)},
+    ],
+)
+def test_anything_can_be_drawn(series: dict[str, dict[int, int]]) -> None:
+    png = draw([Histogram("a title that is longer than its panel is wide, by far " * 2, 0.01, series)])
+    assert Image.open(BytesIO(png)).size == (420, 240)
+    assert len(png) < 15_000
