@@ -33,7 +33,8 @@ class Fetched:
 
     `http_status` and `final_url` (after redirects) are those of the last answer that came, None if none did; sizes are
     in pixels after EXIF orientation; `sha256` is of `image`, the bytes as they were served; `perceptual_hash` is there if
-    the settings ask for it.
+    the settings ask for it. `duplicate_of` is the number of the row that had the URL first, if the reason is
+    duplicate_url.
     """
 
     reason: Reason | None
@@ -45,6 +46,7 @@ class Fetched:
     image_width: int | None = None
     image_height: int | None = None
     perceptual_hash: str | None = None
+    duplicate_of: int | None = None
     image: bytes | None = None
 
 
@@ -191,14 +193,17 @@ class _Run:
             self._tasks.discard(task)
         if isinstance(verdict, Rejection):
             self.budget.drop(row)
-            return Fetched(verdict.reason, verdict.detail, trail.http_status, trail.final_url)
+            duplicate_of = first if verdict.reason == Reason.DUPLICATE_URL else None
+            return Fetched(
+                verdict.reason, verdict.detail, trail.http_status, trail.final_url, duplicate_of=duplicate_of
+            )
         return verdict
 
     async def _one(self, row: int, text: str | None, first: int | None, trail: Trail) -> Fetched | Rejection:
+        if first is not None:  # before anything else: a repeated URL is a duplicate whatever is wrong with it
+            return Rejection(Reason.DUPLICATE_URL, f"same URL as row {first}")
         try:
             url = check_url(text)
-            if first is not None:
-                return Rejection(Reason.DUPLICATE_URL, f"same URL as row {first}")
             while True:
                 await self.budget.admitted(row)
                 try:
