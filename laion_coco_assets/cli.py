@@ -34,7 +34,12 @@ out = Console()
 err = Console(stderr=True)
 
 DataDir = Annotated[str, typer.Option(help="Folder or fsspec URL (s3://…, gs://…) that the stages write to.")]
-Source = Annotated[str, typer.Option(help="Source parquet with columns URL and TEXT: a file, a folder, a quoted glob.")]
+Source = Annotated[
+    str,
+    typer.Option(
+        help="Parquet with columns URL and TEXT: a file, a folder, a quoted glob. Or images: WebDataset tars, a folder."
+    ),
+]
 Shards = Annotated[
     list[str] | None, typer.Option(help="Only this shard (the file's stem); repeat it, or part several by commas.")
 ]

@@ -115,6 +115,18 @@ def test_run_on_strangers_urls_and_export(
     assert "nothing published there" in capsys.readouterr().err
 
 
+def test_run_on_a_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = tmp_path / "photos", str(tmp_path / "out")
+    folder.mkdir()
+    Image.linear_gradient("L").convert("RGB").save(folder / "grey.png")
+    (folder / "grey.txt").write_text("grey")
+    arguments = ["run", "--source", str(folder), "--data-dir", out, "--profile", "demo"]
+    assert laion_coco(*arguments, monkeypatch=monkeypatch) == 0
+    (row,) = stage_rows(ShardStore(out), Stage.PUBLISHED, "photos")
+    assert (row["URL"], row["TEXT"]) == ("photos/grey.png", "grey")
+    assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
+
+
 def test_fetch_alone_and_again(
     source: Path, served: tuple[Path, str], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

@@ -19,7 +19,10 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[list[Row]]:
-    """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again."""
+    """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again.
+
+    Images that the source brings along go through the same limits, and nothing is fetched.
+    """
     rows = (row for batch in source.batches() for row in batch.to_pylist())
     seen, ids = SeenUrls(), SampleIds()
     for row in islice(rows, done):
@@ -32,7 +35,11 @@ def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[
             ids.append(row["sample_id"])
             yield row["URL"]
 
-    fetched = fetcher.fetch(urls(), seen)
+    if source.brings_images:
+        images = islice(source.images(fetcher.max_bytes), done, None)
+        fetched = fetcher.judge(zip(urls(), images, strict=True), seen)
+    else:
+        fetched = fetcher.fetch(urls(), seen)
     return chunks((fetched_row(row, result, ids) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
 
 
