@@ -34,7 +34,12 @@ out = Console()
 err = Console(stderr=True)
 
 DataDir = Annotated[str, typer.Option(help="Folder or fsspec URL (s3://…, gs://…) that the stages write to.")]
-Source = Annotated[str, typer.Option(help="Source parquet with columns URL and TEXT: a file, a folder, a quoted glob.")]
+Source = Annotated[
+    str,
+    typer.Option(
+        help="Parquet with columns URL and TEXT: a file, a folder, a quoted glob. Or images: WebDataset tars, a folder."
+    ),
+]
 Shards = Annotated[
     list[str] | None, typer.Option(help="Only this shard (the file's stem); repeat it, or part several by commas.")
 ]
@@ -155,6 +160,31 @@ def fetch(
             raise UserError(f"--retry: no shard of {source} is in {data_dir} yet; fetch them first")
     with _interruptible():
         raise typer.Exit(fetch_and_report(settings, _selected(found, shards, where), reasons, out, err))
+
+
+@app.command()
+def export(
+    data_dir: DataDir,
+    out_dir: Annotated[str, typer.Option("--out", help="Folder or fsspec URL that the tars are written to.")],
+    shards: Shards = None,
+) -> None:
+    """Write what is published as WebDataset tars, one a shard: images as they were served, captions, rows.
+
+    A sample is <sample_id>.jpg (or png, webp, gif, avif), .txt with the top caption and .json with the published row.
+    What is complete and unchanged is skipped.
+
+    Exit codes: 0 done, 1 some shards failed (each is named), 2 a mistake in the call or the input.
+    """
+    from laion_coco_assets.shards.schemas import Stage
+    from laion_coco_assets.shards.store import ShardStore
+    from laion_coco_assets.terminal import export_and_report
+
+    store, target = ShardStore(data_dir), ShardStore(out_dir)
+    there = store.shards(Stage.PUBLISHED)
+    if not there:
+        raise UserError(f"{data_dir}: nothing published there; name the folder that `laion-coco run` wrote to")
+    with _interruptible("tars that are complete stay; the same command goes on behind them"):
+        raise typer.Exit(export_and_report(store, _selected(there, shards, data_dir), target, out, err))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_coco_assets.checks.results import RuleResult, Status
+from laion_coco_assets.errors import StoreError
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
@@ -105,6 +106,33 @@ def fetch_and_report(
     if reasons:
         out.print(reasons_table(reasons, total))
     return _exit_code(outcomes, err)
+
+
+def export_and_report(store: ShardStore, shards: Sequence[str], target: ShardStore, out: Console, err: Console) -> int:
+    """Write the shards' WebDataset tars under bars, say what came of each; returns the exit code: 1 when one failed."""
+    from laion_coco_assets.publishing.webdataset import export_shard
+
+    failed, samples = [], 0
+    with Bars(err, len(shards)) as bars:
+        for shard in shards:
+            try:
+                made = export_shard(store, shard, target, bars)
+            except StoreError as error:
+                failed.append(shard)
+                err.print(f"[red]{escape(shard)}:[/] {escape(str(error))}", highlight=False)
+            else:
+                samples += made.samples
+                if not made.samples:
+                    out.print(f"{shard}: nothing published, no tar", highlight=False, markup=False)
+                elif not made.written:
+                    out.print(f"{shard}: complete and unchanged", highlight=False, markup=False)
+            bars.shard_done()
+    out.print(
+        f"{samples:,} samples of {len(shards) - len(failed)} shards in {target.root}", highlight=False, markup=False
+    )
+    if failed:
+        err.print(f"[red]{len(failed)} of {len(shards)} shards failed:[/] {escape(', '.join(failed))}")
+    return 1 if failed else 0
 
 
 def _shown(running: Iterator[ShardOutcome], bars: Bars, err: Console) -> list[ShardOutcome]:

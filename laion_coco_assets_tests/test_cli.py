@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tarfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -81,7 +82,10 @@ def source(served: tuple[Path, str], tmp_path: Path) -> Path:
     return tmp_path / "source"
 
 
-def test_run_on_strangers_urls(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_on_strangers_urls_and_export(
+    source: Path, served: tuple[Path, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     out = str(tmp_path / "out")
     arguments = ["run", "--source", str(source), "--data-dir", out, "--profile", "demo"]
     assert laion_coco(*arguments, "--allow-network", "127.0.0.0/8", "--shards", "a", monkeypatch=monkeypatch) == 0
@@ -90,6 +94,36 @@ def test_run_on_strangers_urls(source: Path, tmp_path: Path, monkeypatch: pytest
     (row,) = stage_rows(store, Stage.PUBLISHED, "a")
     assert row["TEXT"] == "grey"
     assert [each["reason"] for each in stage_rows(store, LEDGER, "a")] == [None, "http_4xx"]
+    assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
+    tars = tmp_path / "tars"
+    export = ["export", "--data-dir", out, "--out", str(tars)]
+    assert laion_coco(*export, monkeypatch=monkeypatch) == 0
+    with tarfile.open(tars / "a.tar") as tar:
+        files = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    name = row["sample_id"]
+    assert files[f"{name}.png"] == (served[0] / "grey.png").read_bytes()
+    assert files[f"{name}.txt"].decode() == row["top_caption"]
+    assert json.loads(files[f"{name}.json"]) == row
+    capsys.readouterr()
+    assert laion_coco(*export, "--shards", "a", monkeypatch=monkeypatch) == 0
+    assert "a: complete and unchanged" in capsys.readouterr().out
+    assert laion_coco(*export, "--shards", "b", monkeypatch=monkeypatch) == 2
+    (tars / "a.tar").write_bytes(b"a stranger's")
+    assert laion_coco(*export, monkeypatch=monkeypatch) == 1
+    assert "1 of 1 shards failed: a" in capsys.readouterr().err
+    assert laion_coco("export", "--data-dir", str(tars), "--out", out, monkeypatch=monkeypatch) == 2
+    assert "nothing published there" in capsys.readouterr().err
+
+
+def test_run_on_a_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = tmp_path / "photos", str(tmp_path / "out")
+    folder.mkdir()
+    Image.linear_gradient("L").convert("RGB").save(folder / "grey.png")
+    (folder / "grey.txt").write_text("grey")
+    arguments = ["run", "--source", str(folder), "--data-dir", out, "--profile", "demo"]
+    assert laion_coco(*arguments, monkeypatch=monkeypatch) == 0
+    (row,) = stage_rows(ShardStore(out), Stage.PUBLISHED, "photos")
+    assert (row["URL"], row["TEXT"]) == ("photos/grey.png", "grey")
     assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from laion_coco_assets.assets.refetch import refetch_work
 from laion_coco_assets.assets.stage import Work, run_shards, stage_asset
+from laion_coco_assets.errors import SourceError
 from laion_coco_assets.fetching.reasons import parse_reasons
 from laion_coco_assets.fetching.rows import fetch_shard
 from laion_coco_assets.progress import Progress
@@ -63,6 +64,8 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                     context.log.warning(
                         f"{origin.path} changed after shard {shard} was fetched: fetching it as it is now"
                     )
+                if reasons and origin.brings_images:
+                    raise SourceError(f"{origin.path} brings its images along: there is nothing to ask for again")
                 rows = origin.rows
                 record = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
                 work = Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), lambda: record)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from laion_coco_assets.assets.stage import Rows, Work
 from laion_coco_assets.errors import StoreError
-from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.duplicates import SampleIds, SeenUrls
 from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.fetching.rows import fetched_row
 from laion_coco_assets.shards.joining import stage_rows
@@ -75,10 +75,11 @@ def refetch_shard(
     The file is read twice side by side, once without its images and ahead of the other by as much as the fetcher looks
     ahead: wanted rows may be far apart, and nothing between them is held.
     """
-    seen = SeenUrls()
+    seen, ids = SeenUrls(), SampleIds()
 
     def urls() -> Iterator[str | None]:
-        for number, row in enumerate(stage_rows(store, _STAGE, shard, ["URL", "reason"])):
+        for number, row in enumerate(stage_rows(store, _STAGE, shard, ["URL", "sample_id", "reason"])):
+            ids.append(row["sample_id"])
             if number >= done and _is_wanted(row, reasons):
                 yield row["URL"]
             else:
@@ -89,17 +90,17 @@ def refetch_shard(
         for batch in store.batches(_STAGE, shard):
             behind = batch.slice(min(batch.num_rows, max(0, done - start)))
             start += batch.num_rows
-            yield from _with_fetched(behind, reasons, fetched)
+            yield from _with_fetched(behind, reasons, fetched, ids)
 
 
 def _with_fetched(
-    batch: pa.RecordBatch, reasons: Set[Reason], fetched: "Iterator[Fetched]"
+    batch: pa.RecordBatch, reasons: Set[Reason], fetched: "Iterator[Fetched]", ids: SampleIds
 ) -> Iterator[Rows | pa.RecordBatch]:
     start = 0
     for wanted, run in groupby(batch.column("reason").to_pylist(), lambda reason: reason in reasons):
         rows = batch.slice(start, sum(1 for _ in run))
         start += rows.num_rows
-        yield [fetched_row(row, next(fetched)) for row in rows.to_pylist()] if wanted else rows
+        yield [fetched_row(row, next(fetched), ids) for row in rows.to_pylist()] if wanted else rows
 
 
 def _is_wanted(row: dict[str, Any], reasons: Set[Reason]) -> bool:

@@ -1,4 +1,4 @@
-"""Which URLs a shard has had already."""
+"""Which URLs a shard has had already, and in which rows."""
 
 from hashlib import blake2b
 
@@ -24,3 +24,17 @@ class SeenUrls:
         key = int.from_bytes(blake2b(bare.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
         first = self._first.setdefault(key, row)
         return None if first == row else first
+
+
+class SampleIds:
+    """The sample_ids of a shard's rows by number, 16 bytes each."""
+
+    def __init__(self) -> None:
+        self._ids = bytearray()
+
+    def append(self, sample_id: str) -> None:
+        """The next row's; 32 hex digits."""
+        self._ids += bytes.fromhex(sample_id)
+
+    def __getitem__(self, row: int) -> str:
+        return self._ids[16 * row : 16 * (row + 1)].hex()

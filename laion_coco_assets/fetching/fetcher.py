@@ -5,11 +5,12 @@ import logging
 import ssl
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
@@ -24,6 +25,7 @@ from laion_coco_assets.shards.profile import FetchSettings
 
 __all__ = ["FetchDeployment", "Fetched", "Fetcher"]
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +35,8 @@ class Fetched:
 
     `http_status` and `final_url` (after redirects) are those of the last answer that came, None if none did; sizes are
     in pixels after EXIF orientation; `sha256` is of `image`, the bytes as they were served; `perceptual_hash` is there if
-    the settings ask for it.
+    the settings ask for it. `duplicate_of` is the number of the row that had the URL first, if the reason is
+    duplicate_url.
     """
 
     reason: Reason | None
@@ -45,6 +48,7 @@ class Fetched:
     image_width: int | None = None
     image_height: int | None = None
     perceptual_hash: str | None = None
+    duplicate_of: int | None = None
     image: bytes | None = None
 
 
@@ -127,28 +131,54 @@ class Fetcher:
         fetcher is not entered, or no decoding worker can be started.
         """
         self._check_entered()
-        return self._stream(urls, seen if seen is not None else SeenUrls())
+        known = seen if seen is not None else SeenUrls()
+        return self._stream(urls, lambda run, row, url: run.one(row, url, known.add(url)), self._deployment.look_ahead)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes that an image may have."""
+        return self._settings.max_bytes
+
+    def judge(
+        self, images: Iterable[tuple[str | None, bytes | None]], seen: SeenUrls | None = None
+    ) -> Generator[Fetched, None, None]:
+        """Likewise for images that are there already, with their URLs: by the same limits, without the network.
+
+        They are read twice as far ahead as there are decoding workers.
+        """
+        self._check_entered()
+        known = seen if seen is not None else SeenUrls()
+        return self._stream(
+            images,
+            lambda run, _, given: run.given(given[1], known.add(given[0]), self.max_bytes),
+            2 * self._deployment.decode_workers,
+        )
 
     def _check_entered(self) -> None:
         if self._thread is None:
             raise RuntimeError("a Fetcher fetches inside `with` only; this one is closed")
 
-    def _stream(self, urls: Iterable[str | None], seen: SeenUrls) -> Generator[Fetched, None, None]:
+    def _stream(
+        self,
+        items: Iterable[T],
+        start: "Callable[[_Run, int, T], Coroutine[Any, Any, Fetched]]",
+        look_ahead: int,
+    ) -> Generator[Fetched, None, None]:
         run = _Run(self._client, self._workers, ByteBudget(self._deployment.max_bytes_held))
         pending: deque[Future[Fetched]] = deque()
-        source = iter(urls)
+        source = iter(items)
         more = True
         row = 0
         try:
             while more or pending:
                 self._check_entered()
-                while more and len(pending) < self._deployment.look_ahead:
+                while more and len(pending) < look_ahead:
                     try:
-                        url = next(source)
+                        item = next(source)
                     except StopIteration:
                         more = False
                         break
-                    coroutine = run.one(row + len(pending), url, seen.add(url))
+                    coroutine = start(run, row + len(pending), item)
                     pending.append(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
                 if pending:
                     fetched = pending[0].result()
@@ -181,24 +211,43 @@ class _Run:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def one(self, row: int, text: str | None, first: int | None) -> Fetched:
+        trail = Trail()
+        with self._counted():
+            verdict = await self._one(row, text, first, trail)
+        if isinstance(verdict, Rejection):
+            self.budget.drop(row)
+            duplicate_of = first if verdict.reason == Reason.DUPLICATE_URL else None
+            return Fetched(
+                verdict.reason, verdict.detail, trail.http_status, trail.final_url, duplicate_of=duplicate_of
+            )
+        return verdict
+
+    async def given(self, image: bytes | None, first: int | None, max_bytes: int) -> Fetched:
+        if first is not None:
+            return Fetched(Reason.DUPLICATE_URL, f"same URL as row {first}", duplicate_of=first)
+        if image is None:
+            return Fetched(Reason.NOT_AN_IMAGE, "the source has no image for it")
+        if len(image) > max_bytes:
+            return Fetched(Reason.TOO_LARGE, f"more than {max_bytes} bytes")
+        with self._counted():
+            verdict = await self._judged(image, Trail())
+        return Fetched(verdict.reason, verdict.detail) if isinstance(verdict, Rejection) else verdict
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
         self._tasks.add(task)
         try:
-            trail = Trail()
-            verdict = await self._one(row, text, first, trail)
+            yield
         finally:
             self._tasks.discard(task)
-        if isinstance(verdict, Rejection):
-            self.budget.drop(row)
-            return Fetched(verdict.reason, verdict.detail, trail.http_status, trail.final_url)
-        return verdict
 
     async def _one(self, row: int, text: str | None, first: int | None, trail: Trail) -> Fetched | Rejection:
+        if first is not None:  # before anything else: a repeated URL is a duplicate whatever is wrong with it
+            return Rejection(Reason.DUPLICATE_URL, f"same URL as row {first}")
         try:
             url = check_url(text)
-            if first is not None:
-                return Rejection(Reason.DUPLICATE_URL, f"same URL as row {first}")
             while True:
                 await self.budget.admitted(row)
                 try:
@@ -208,6 +257,9 @@ class _Run:
                     continue
         except RejectedError as error:
             return error.rejection
+        return await self._judged(body, trail)
+
+    async def _judged(self, body: bytes, trail: Trail) -> Fetched | Rejection:
         judged = await self._workers.judge(body)
         if isinstance(judged, Rejection):
             return judged

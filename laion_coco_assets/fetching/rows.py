@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice, tee
 from typing import TYPE_CHECKING, Final
 
-from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.duplicates import SampleIds, SeenUrls
 from laion_coco_assets.shards.joining import Row, chunks
 from laion_coco_assets.shards.source import SourceShard
 
@@ -19,22 +19,39 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[list[Row]]:
-    """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again."""
+    """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again.
+
+    Images that the source brings along go through the same limits, and nothing is fetched.
+    """
     rows = (row for batch in source.batches() for row in batch.to_pylist())
-    seen = SeenUrls()
+    seen, ids = SeenUrls(), SampleIds()
     for row in islice(rows, done):
         seen.add(row["URL"])
+        ids.append(row["sample_id"])
     ours, ahead = tee(rows)  # the fetcher reads a bounded way ahead, and in this thread
-    fetched = fetcher.fetch((row["URL"] for row in ahead), seen)
-    return chunks((fetched_row(row, result) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
+
+    def urls() -> Iterator[str | None]:
+        for row in ahead:
+            ids.append(row["sample_id"])
+            yield row["URL"]
+
+    if source.brings_images:
+        images = islice(source.images(fetcher.max_bytes), done, None)
+        fetched = fetcher.judge(zip(urls(), images, strict=True), seen)
+    else:
+        fetched = fetcher.fetch(urls(), seen)
+    return chunks((fetched_row(row, result, ids) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
 
 
-def fetched_row(source: Row, result: "Fetched") -> Row:
-    """A row of SOURCE, or of an older FETCHED_IMAGES, with what became of its URL."""
+def fetched_row(source: Row, result: "Fetched", ids: SampleIds) -> Row:
+    """A row of SOURCE, or of an older FETCHED_IMAGES, with what became of its URL. `ids` of all rows up to this one."""
+    detail = result.detail
+    if result.duplicate_of is not None:
+        detail = f"{detail}, sample_id {ids[result.duplicate_of]}"
     return source | {
         "status": "ok" if result.reason is None else "rejected",
         "reason": None if result.reason is None else result.reason.value,
-        "detail": result.detail,
+        "detail": detail,
         "http_status": result.http_status,
         "final_url": result.final_url,
         "sha256": result.sha256,

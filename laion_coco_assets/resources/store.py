@@ -21,7 +21,9 @@ class ShardStoreResource(dg.ConfigurableResource["ShardStoreResource"]):
 class SourceResource(dg.ConfigurableResource["SourceResource"]):
     """Where source shards lie."""
 
-    source: str = Field(description="File, folder, glob or fsspec URL of parquet with columns URL and TEXT.")
+    source: str = Field(
+        description="File, folder, glob or fsspec URL of parquet with columns URL and TEXT, or of images."
+    )
 
     def shards(self) -> dict[str, SourceShard]:
         """Every source shard by its key, in order; raises SourceError."""

@@ -1,4 +1,7 @@
-"""Reading source shards: parquet with LAION's columns in any casing, brought to one schema a batch at a time."""
+"""Reading source shards: parquet with LAION's columns in any casing, brought to one schema a batch at a time.
+
+A file may bring its images along in a column; tars and folders of images are read by `image_sources`.
+"""
 
 import base64
 import hashlib
@@ -20,6 +23,10 @@ from laion_coco_assets.shards.schemas import CARRIED_OVER, SOURCE
 _REQUIRED: Final = ("URL", "TEXT")
 _BATCH_ROWS: Final = 1024
 _WILDCARDS: Final = "*?["
+_SUFFIXES: Final = (".parquet", ".tar")
+#: What a parquet source's images are called; of several, the first that holds bytes.
+_IMAGES: Final = ("image", "jpg", "png", "webp", "bytes")
+_IMAGE_BATCH_ROWS: Final = 16
 #: What file systems tell of a file's content without reading it, the surest first.
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -38,12 +45,13 @@ def list_sources(source: str) -> dict[str, "SourceShard"]:
     """
     found: dict[str, SourceShard] = {}
     for path in _paths(source):
-        key = path.name.removesuffix(".parquet")
+        shard = _shard(path)
+        key = shard.key
         if not key or "..." in key or any(ord(char) < 32 or char in "/\\" for char in key):
             raise SourceError(f"{path}: the file's stem names the shard, and {key!r} can not; rename the file")
         if key in found:
-            raise SourceError(f"{path} and {found[key].path} would both be shard {key!r}; rename one")
-        found[key] = SourceShard(key, path)
+            raise SourceError(f"{path} and {found[key].path} would both be shard {key!r}; rename one, or name a glob")
+        found[key] = shard
     return found
 
 
@@ -56,19 +64,43 @@ def find_source(source: str, key: str) -> "SourceShard | None":
     folder, _, pattern = source.rpartition("/")
     if any(char in folder for char in _WILDCARDS) or "**" in pattern:
         return list_sources(source).get(key)
-    name = f"{key}.parquet"
+    if "/" in key:
+        return None
     try:
-        if not any(char in pattern for char in _WILDCARDS):
-            path = UPath(source)
-            path = path / name if path.is_dir() else path
-        elif fnmatchcase(name, pattern):
-            path = UPath(folder or ".") / name
+        at = UPath(source)
+        if any(char in pattern for char in _WILDCARDS):
+            names = [f"{key}{suffix}" for suffix in _SUFFIXES if fnmatchcase(f"{key}{suffix}", pattern)]
+            candidates = [UPath(folder or ".") / name for name in names]
         else:
-            return None
-        found = path.name == name and "/" not in key and path.is_file()
+            candidates = [at / f"{key}.parquet", at]
+        found = [path for path in candidates if path.is_file() and _shard(path).key == key]
+        if not found and at in candidates and at.is_dir():
+            # Tars, or images: which of them it holds is told by all that is there.
+            found = [path for path in _in_folder(at) if _shard(path).key == key]
     except Exception as error:  # of any file system's client
         raise SourceError(f"source {source!r} can not be read: {error or type(error).__name__}") from error
-    return SourceShard(key, path) if found else None
+    return _shard(found[0]) if found else None
+
+
+def _shard(path: UPath) -> "SourceShard":
+    from laion_coco_assets.shards.image_sources import FolderShard, TarShard
+
+    if path.name.endswith(".parquet"):  # most are, so no file system is asked
+        return SourceShard(path.name.removesuffix(".parquet"), path)
+    if path.name.endswith(".tar"):
+        return TarShard(path.name.removesuffix(".tar"), path)
+    return FolderShard(path.name, path) if path.is_dir() else SourceShard(path.name, path)
+
+
+def _in_folder(path: UPath) -> list[UPath]:
+    """A folder's parquet files; where it has none, its tars; where it has none either, itself if it has images."""
+    from laion_coco_assets.shards.image_sources import FolderShard
+
+    there = list(path.iterdir())
+    for suffix in _SUFFIXES:
+        if some := [each for each in there if each.name.endswith(suffix)]:
+            return some
+    return [path] if FolderShard.is_one(path) else []
 
 
 def _paths(source: str) -> list[UPath]:
@@ -78,21 +110,23 @@ def _paths(source: str) -> list[UPath]:
         if any(char in source for char in _WILDCARDS):
             protocol = f"{path.protocol}://" if path.protocol not in ("", "file", "local") else ""
             matches = [UPath(protocol + str(match), **path.storage_options) for match in path.fs.glob(path.path)]
-            paths = [match for match in matches if match.name.endswith(".parquet")]
+            paths = [match for match in matches if match.name.endswith(_SUFFIXES)]
         elif path.is_dir():
-            paths = [each for each in path.iterdir() if each.name.endswith(".parquet")]
+            paths = _in_folder(path)
         else:
             paths = [path] if path.exists() else []
     except Exception as error:  # of any file system's client: no such protocol, no package for it, no access, no answer
         raise SourceError(f"source {source!r} can not be listed: {error or type(error).__name__}") from error
     if not paths:
-        raise SourceError(f"source {source!r}: no .parquet file there; name a file, a folder or a glob in quotes")
+        raise SourceError(
+            f"source {source!r}: no .parquet file there, nor a tar or images; name a file, a folder or a glob in quotes"
+        )
     return sorted(paths, key=lambda each: each.name)
 
 
 @dataclass(frozen=True)
 class SourceShard:
-    """One source parquet file."""
+    """One source shard; here a parquet file."""
 
     key: str
     path: UPath
@@ -133,6 +167,24 @@ class SourceShard:
                     yield self._normalise(batch.slice(skip), columns, row + skip)
                 row += batch.num_rows
 
+    @property
+    def brings_images(self) -> bool:
+        """Whether the source has the images themselves, so that none is fetched."""
+        with self._open() as file:
+            return _image_column(file.schema_arrow) is not None
+
+    def images(self, max_bytes: int) -> Iterator[bytes | None]:
+        """Each row's image, in the order of `batches`; None where there is none. Only if `brings_images`.
+
+        It is cut one byte behind `max_bytes`, so that a larger one shows as such.
+        """
+        with self._open() as file:
+            column = _image_column(file.schema_arrow)
+            for batch in file.iter_batches(batch_size=_IMAGE_BATCH_ROWS, columns=[column]):
+                for value in batch.column(0).to_pylist():
+                    content = value.get("bytes") if isinstance(value, dict) else value
+                    yield None if content is None else content[: max_bytes + 1]
+
     @contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
         try:
@@ -157,6 +209,8 @@ class SourceShard:
         columns: dict[str, int] = {}
         for name in (*_REQUIRED, *CARRIED_OVER):
             same = [i for i, have in enumerate(schema.names) if have.casefold() == name.casefold()]
+            if name == "TEXT" and not same and _image_column(schema) is not None:  # as img2dataset calls it
+                same = [i for i, have in enumerate(schema.names) if have.casefold() == "caption"]
             exact = [i for i in same if schema.names[i] == name]
             if same:
                 columns[name] = (exact or same)[0]
@@ -168,7 +222,8 @@ class SourceShard:
 
     def _normalise(self, batch: pa.RecordBatch, columns: dict[str, int], first_row: int) -> pa.RecordBatch:
         known: dict[str, pa.Array] = {}
-        extra = {name: i for i, name in enumerate(batch.schema.names) if i not in columns.values()}
+        image = _image_column(batch.schema)
+        extra = {name: i for i, name in enumerate(batch.schema.names) if i not in columns.values() and name != image}
         for name in _REQUIRED:
             known[name] = self._strings(batch.column(columns[name]), name)
         for name, type_ in CARRIED_OVER.items():
@@ -201,16 +256,28 @@ class SourceShard:
         return strings
 
 
+def _image_column(schema: pa.Schema) -> str | None:
+    """The column of image bytes, plain or as Hugging Face's structs of bytes and path; None without one."""
+    for name in _IMAGES:
+        for each in schema:
+            type_ = each.type
+            if pa.types.is_struct(type_) and type_.get_field_index("bytes") >= 0:
+                type_ = type_.field("bytes").type
+            if each.name.casefold() == name and (pa.types.is_binary(type_) or pa.types.is_large_binary(type_)):
+                return str(each.name)
+    return None
+
+
 def _numbers(column: pa.Array, type_: pa.DataType) -> pa.Array:
     """Int, float or text to `type_`; null where it is no such number. Unsigned keys of the 64-bit hash keep their bits."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_integer(column.type):
         return column.cast(type_, safe=False)
-    return pa.array([_number(value, pa.types.is_integer(type_)) for value in _values(column)], type_)
+    return pa.array([number(value, pa.types.is_integer(type_)) for value in _values(column)], type_)
 
 
-def _number(value: Any, whole: bool) -> int | float | None:
+def number(value: Any, whole: bool) -> int | float | None:
     try:
         if whole and isinstance(value, str):
             try:
@@ -229,7 +296,7 @@ def _extra(batch: pa.RecordBatch, columns: dict[str, int]) -> pa.Array:
     if not columns:
         return pa.nulls(batch.num_rows, pa.string())
     values = zip(*(_values(batch.column(i)) for i in columns.values()), strict=True)
-    rows = ({name: _plain(value) for name, value in zip(columns, row, strict=True)} for row in values)
+    rows = ({name: plain(value) for name, value in zip(columns, row, strict=True)} for row in values)
     return pa.array([json.dumps(row, ensure_ascii=False) for row in rows], pa.string())
 
 
@@ -250,7 +317,7 @@ def _value(scalar: pa.Scalar) -> Any:
         return str(getattr(scalar, "value", scalar.type))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value that JSON has: bytes as base64, not-a-number as null, times and decimals as text."""
     match value:
         case None | bool() | int() | str():
@@ -260,8 +327,8 @@ def _plain(value: Any) -> Any:
         case bytes():
             return base64.b64encode(value).decode()
         case dict():
-            return {str(key): _plain(each) for key, each in value.items()}
+            return {str(key): plain(each) for key, each in value.items()}
         case list() | tuple():
-            return [_plain(each) for each in value]
+            return [plain(each) for each in value]
         case _:
             return str(value)

@@ -110,6 +110,9 @@ def test_only_rows_of_the_reason_are_asked_for_again(copy: Settings, web: Web) -
         else:
             assert new == old
     assert {row["reason"] for row in after} == {None, "http_4xx", "duplicate_url"}
+    assert {row["detail"] for row in after if row["reason"] == "duplicate_url"} == {
+        f"same URL as row {row['row']}, sample_id {row['sample_id']}" for row in before if row["row"] % 5 == 0
+    }
     again = web.server.asked - asked
     assert set(again) == {path(row) for row in range(ROWS) if row % 5 < 2}
     assert set(again.values()) == {1}

@@ -129,7 +129,8 @@ def test_the_same_url_is_asked_for_once():
             None,
             Reason.DUPLICATE_URL,
             Reason.DUPLICATE_URL,
-            *[Reason.INVALID_URL] * 5,
+            *[Reason.INVALID_URL] * 4,
+            Reason.DUPLICATE_URL,
         ]
         assert results[2].detail == "same URL as row 0"
         assert server.asked["/good"] == 1

@@ -1,15 +1,24 @@
-"""A source's md5 is held against the bytes that came, and what came of it stands in the row."""
+"""What the row says beyond the fetcher's answer: whether the bytes have the source's md5, which sample a URL repeats."""
 
 import hashlib
 import json
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from upath import UPath
 
-from laion_coco_assets.fetching.fetcher import Fetched
+from laion_coco_assets.fetching.duplicates import SampleIds
+from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 from laion_coco_assets.fetching.reasons import Reason
-from laion_coco_assets.fetching.rows import fetched_row
-from laion_coco_assets.shards.schemas import FETCHED_IMAGES, SOURCE
+from laion_coco_assets.fetching.rows import fetch_shard, fetched_row
+from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.runner import run_shards
+from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.schemas import FETCHED_IMAGES, SOURCE, Stage
+from laion_coco_assets.shards.source import SourceShard, sample_id
+from laion_coco_assets_tests.fetching import pictures
 
 IMAGE = b"the bytes of an image"
 MD5 = hashlib.md5(IMAGE).hexdigest()
@@ -21,7 +30,7 @@ def row(extra: dict | None, result: Fetched) -> dict:
         "sample_id": "0" * 32,
         "source_extra": None if extra is None else json.dumps(extra),
     }
-    made = fetched_row(source, result)
+    made = fetched_row(source, result, SampleIds())
     assert list(made) == FETCHED_IMAGES.names
     pa.RecordBatch.from_pylist([made], schema=FETCHED_IMAGES)
     return made
@@ -49,3 +58,33 @@ def test_md5(extra: dict | None, matches: bool | None):
 
 def test_without_bytes_there_is_nothing_to_compare():
     assert row({"md5": MD5}, Fetched(Reason.DNS, "no such name"))["md5_matches"] is None
+
+
+@pytest.mark.parametrize("done", [0, 1, 3, 5])
+def test_a_duplicate_names_the_sample_that_it_repeats_after_a_resume_too(done: int, tmp_path: Path):
+    urls = ["data:,a", "data:,b", "data:,a", "http://user:name@a.example/", "data:,b#part", "data:,b"]
+    texts = [f"row {number}" for number in range(len(urls))]
+    pq.write_table(pa.table({"URL": urls, "TEXT": texts}), tmp_path / "s.parquet")
+    a, b = sample_id(urls[0], texts[0]), sample_id(urls[1], texts[1])
+    details = {
+        2: f"same URL as row 0, sample_id {a}",
+        4: f"same URL as row 1, sample_id {b}",
+        5: f"same URL as row 1, sample_id {b}",
+    }
+    with Fetcher(pictures.settings()) as fetcher:
+        rows = [
+            row for some in fetch_shard(SourceShard("s", UPath(tmp_path / "s.parquet")), fetcher, done) for row in some
+        ]
+    assert [row["row"] for row in rows] == list(range(done, len(urls)))
+    assert {row["row"]: row["detail"] for row in rows if row["reason"] == "duplicate_url"} == {
+        number: detail for number, detail in details.items() if number >= done
+    }
+
+
+def test_a_shard_of_repeated_unusable_urls_passes_its_checks(tmp_path: Path):
+    urls = [None, "", "bad", "bad", "data:,a", "data:,a", None, " bad "]
+    (tmp_path / "source").mkdir()
+    pq.write_table(pa.table({"URL": urls, "TEXT": ["text"] * len(urls)}), tmp_path / "source" / "s.parquet")
+    settings = Settings(profile="demo", data_dir=str(tmp_path), source=str(tmp_path / "source"))
+    (outcome,) = run_shards(settings, ["s"], NoProgress(), stages=(Stage.FETCHED_IMAGES,))
+    assert (outcome.errors, outcome.failed_checks) == ({}, [])

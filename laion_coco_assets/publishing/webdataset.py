@@ -1,0 +1,127 @@
+"""WebDataset tars of what is published: each image as it was served, its caption, and its row."""
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+from upath import UPath
+
+from laion_coco_assets.errors import StoreError
+from laion_coco_assets.progress import Progress
+from laion_coco_assets.shards.joining import Row, stage_rows
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.store import ShardStore, StageInfo
+
+#: Raise it when the same stage files make other tars: those made before are then made again.
+_VERSION: Final = 1
+_SIGNATURE: Final = "laion_coco_assets WebDataset"
+_EXTENSIONS: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of a shard: `written` is False where its tar was complete and unchanged, or would have no samples."""
+
+    samples: int
+    written: bool
+
+
+def export_shard(store: ShardStore, shard: str, target: ShardStore, progress: Progress) -> Exported:
+    """Write `<target>/<shard>.tar` of a shard's published rows, in their order; it appears at once and whole.
+
+    A sample is `<sample_id>.jpg` (or png, webp, gif, avif), `.txt` with the top caption and `.json` with the row of
+    PUBLISHED. The same stage files make the same bytes. What they were is noted in the tar's global header, by which a
+    complete and unchanged one is known. A shard with nothing published has no tar, and loses the one it had.
+
+    Raises:
+        StoreError: a stage file that is missing, damaged, or not of the images that are there now; a tar of another
+            origin in the way; a target that can not be written to.
+    """
+    published = store.need(Stage.PUBLISHED, shard)
+    images = store.need(Stage.FETCHED_IMAGES, shard)
+    if published.key.inputs.get(Stage.FETCHED_IMAGES) != images.content:
+        raise StoreError(
+            f"{store.path(Stage.PUBLISHED, shard)} was made from other images than those there now: "
+            f"run shard {shard} again first"
+        )
+    path = target.root / f"{shard}.tar"
+    note = _note(published, images)
+    try:
+        found = _found_note(path)
+        if not published.rows:
+            path.unlink(missing_ok=True)
+        elif found != note:
+            progress.start("export", shard, published.rows)
+            _write(_samples(store, shard), note, target, path, progress)
+            progress.finish()
+            return Exported(published.rows, written=True)
+    except OSError as error:
+        raise StoreError(f"{path} can not be written: {error.strerror or error}") from error
+    return Exported(published.rows, written=False)
+
+
+def _note(published: StageInfo, images: StageInfo) -> str:
+    return f"{_SIGNATURE} {_VERSION}: published {published.content}, fetched_images {images.content}"
+
+
+def _found_note(path: UPath) -> str | None:
+    """What the tar at `path` was made from; None without one. Raises StoreError for one that is not ours."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+            note = tar.pax_headers.get("comment", "")
+    except tarfile.TarError:
+        note = ""
+    if not note.startswith(_SIGNATURE):
+        raise StoreError(f"{path} was not written by this command: move it away, or name another folder")
+    return note
+
+
+def _samples(store: ShardStore, shard: str) -> Iterator[tuple[Row, str, bytes]]:
+    """Each published row with the format and the bytes of its image. Both files are in source order."""
+    images = _images(store, shard)
+    for row in stage_rows(store, Stage.PUBLISHED, shard):
+        for sample_id, format_, image in images:  # goes on behind the last match
+            if sample_id == row["sample_id"] and image.is_valid:
+                yield row, format_, image.as_py()
+                break
+        else:
+            raise StoreError(f"sample {row['sample_id']} is published in shard {shard}, but its image is not there")
+
+
+def _images(store: ShardStore, shard: str) -> Iterator[tuple[str, str, pa.BinaryScalar]]:
+    """Every fetched row's sample_id, format and image, which is copied only when it is asked for."""
+    names = ["sample_id", "format", "image"]
+    for batch in store.batches(Stage.FETCHED_IMAGES, shard, names):
+        sample_ids, formats, images = (batch.column(name) for name in names)
+        yield from zip(sample_ids.to_pylist(), formats.to_pylist(), images, strict=True)
+
+
+def _write(
+    samples: Iterator[tuple[Row, str, bytes]], note: str, target: ShardStore, path: UPath, progress: Progress
+) -> None:
+    scratch = target.scratch_dir(target.root)
+    try:
+        local = scratch / path.name
+        with tarfile.open(local, "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": note}) as tar:
+            for row, format_, image in samples:
+                name = row["sample_id"]
+                _add(tar, f"{name}.{_EXTENSIONS[format_]}", image)
+                _add(tar, f"{name}.txt", row["top_caption"].encode())
+                _add(tar, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
+                progress.advance(1)
+        target.publish(local, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)  # no dates, no owners: the bytes follow from the content alone
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))

@@ -1,0 +1,215 @@
+"""Source shards that bring their images along: a WebDataset tar, as img2dataset writes it, or a folder of image files."""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from typing import Any, Final
+
+import pyarrow as pa
+from upath import UPath
+
+from laion_coco_assets.errors import SourceError
+from laion_coco_assets.shards.schemas import CARRIED_OVER, SOURCE
+from laion_coco_assets.shards.source import SourceShard, number, plain, sample_id
+
+#: Extensions that pictures go by, more than are supported: a picture that is not kept has its reason in the row.
+PICTURES: Final = frozenset(
+    {
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "webp",
+        "gif",
+        "avif",
+        "bmp",
+        "tif",
+        "tiff",
+        "heic",
+        "heif",
+        "jxl",
+        "jp2",
+        "svg",
+    }
+)
+_TEXTS: Final = ("txt", "json")
+_MAX_TEXT_BYTES: Final = 1 << 20
+_BATCH_ROWS: Final = 256
+
+
+@dataclass
+class Sample:
+    """An image with its caption and record, as far as they are there. `name` stands for the URL where there is none."""
+
+    name: str
+    image: bytes | None = None
+    texts: dict[str, bytes] = field(default_factory=dict)  # by extension: txt, json
+
+
+@dataclass(frozen=True)
+class _Samples(SourceShard):
+    """What tar and folder share: a row for each sample, in their order."""
+
+    def samples(self, max_bytes: int) -> Iterator[Sample]:
+        """All samples, of each image at most `max_bytes` bytes. Raises SourceError."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> int:
+        """Number of samples; raises SourceError for what can not be a source."""
+        rows = sum(1 for _ in self.samples(0))
+        if rows == 0:
+            raise SourceError(f"{self.path}: has no samples; remove it from the source")
+        return rows
+
+    @property
+    def brings_images(self) -> bool:
+        """They always do."""
+        return True
+
+    def images(self, max_bytes: int) -> Iterator[bytes | None]:
+        """See `SourceShard.images`."""
+        return (each.image for each in self.samples(max_bytes + 1))
+
+    def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
+        """The rows from `start` on, with schema SOURCE, in batches of bounded size."""
+        rows = (_row(i, sample) for i, sample in islice(enumerate(self.samples(0)), start, None))
+        while some := list(islice(rows, _BATCH_ROWS)):
+            yield pa.RecordBatch.from_pylist(some, schema=SOURCE)
+
+
+@dataclass(frozen=True)
+class TarShard(_Samples):
+    """A WebDataset tar. Members of one name up to the first dot, one behind the other, are a sample."""
+
+    def samples(self, max_bytes: int) -> Iterator[Sample]:
+        """See `_Samples`."""
+        try:
+            with self.path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+                members = ((*_split(member.name), member) for member in tar if member.isfile())
+                for key, files in groupby(members, lambda each: each[0]):
+                    if key.rpartition("/")[2].startswith("__"):
+                        continue  # metadata, by WebDataset's convention
+                    sample = Sample(f"{self.path.name}/{key}")
+                    for _, extension, member in files:
+                        if extension in PICTURES and sample.image is None:
+                            sample.name = f"{self.path.name}/{member.name}"
+                            sample.image = _read(tar, member, max_bytes)
+                        elif extension in _TEXTS:
+                            sample.texts[extension] = _read(tar, member, _MAX_TEXT_BYTES)
+                    yield sample
+        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            raise SourceError(f"{self.path}: not a whole tar file: {error}") from None
+
+
+@dataclass(frozen=True)
+class FolderShard(_Samples):
+    """A folder of image files, by name; files of the same stem with `.txt` or `.json` go with them. No folders below."""
+
+    @staticmethod
+    def is_one(path: UPath) -> bool:
+        """Whether there is an image file in the folder."""
+        return any(_split(each.name)[1] in PICTURES for each in path.iterdir())
+
+    @property
+    def version(self) -> str:
+        """Number of files, and a digest of what the file system tells of each."""
+        versions = [SourceShard(each.name, each).version for each in self._files()]
+        return f"{len(versions)} files {hashlib.sha256(repr(versions).encode()).hexdigest()[:16]}"
+
+    @property
+    def digest(self) -> str:
+        """What is in the files, under which names (32 hex digits)."""
+        digest = hashlib.sha256()
+        for each in self._files():
+            content = SourceShard(each.name, each).digest
+            digest.update(f"{content} {each.name}\0".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:32]
+
+    def samples(self, max_bytes: int) -> Iterator[Sample]:
+        """See `_Samples`."""
+        files = self._files()
+        there = {each.name: each for each in files}
+        try:
+            for each in files:
+                stem, _, extension = each.name.rpartition(".")
+                if extension.lower() not in PICTURES:
+                    continue
+                sample = Sample(f"{self.path.name}/{each.name}")
+                sample.image = _head(each, max_bytes)
+                beside = {text: there[f"{stem}.{text}"] for text in _TEXTS if f"{stem}.{text}" in there}
+                sample.texts = {text: _head(path, _MAX_TEXT_BYTES) for text, path in beside.items()}
+                yield sample
+        except OSError as error:
+            raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
+
+    def _files(self) -> list[UPath]:
+        wanted = PICTURES.union(_TEXTS)
+        return sorted(
+            (each for each in self.path.iterdir() if each.name.rpartition(".")[2].lower() in wanted),
+            key=lambda each: each.name,
+        )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Key and extension as WebDataset tells them: the base name up to its first dot, with its folder, and the rest."""
+    folder, slash, base = name.rpartition("/")
+    stem, _, extension = base.partition(".")
+    return f"{folder}{slash}{stem}", extension.lower()
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, at_most: int) -> bytes:
+    stream = tar.extractfile(member)
+    return b"" if stream is None else stream.read(min(at_most, member.size))
+
+
+def _head(path: UPath, at_most: int) -> bytes:
+    with path.open("rb") as stream:
+        return bytes(stream.read(at_most))
+
+
+def _row(i: int, sample: Sample) -> dict[str, Any]:
+    """The row of SOURCE. URL and caption are img2dataset's, where the record has them; the `.txt` goes before."""
+    record = _record(sample.texts.get("json"))
+    names = {name.casefold(): name for name in reversed(list(record))}
+    url, text = (_text(record, names, *known) for known in (("url",), ("text", "caption")))
+    if "txt" in sample.texts:
+        text = sample.texts["txt"].decode("utf-8", "replace").strip()
+    url = url or _clean(sample.name)
+    row: dict[str, Any] = {"row": i, "sample_id": sample_id(url, text), "URL": url, "TEXT": text}
+    for name, type_ in CARRIED_OVER.items():
+        given = names.get(f"original_{name}".casefold()) or names.get(
+            name.casefold()
+        )  # img2dataset's width: as resized
+        row[name] = None
+        if given is not None:
+            row[name] = number(record[given], pa.types.is_integer(type_))
+        if given is not None and row[name] is not None:
+            del record[given]
+    return row | {"source_extra": json.dumps(plain(record)) if record else None}
+
+
+def _text(record: dict[str, Any], names: dict[str, str], *known: str) -> str | None:
+    for name in known:
+        value = record.get(names.get(name, ""))
+        if isinstance(value, str):
+            del record[names[name]]
+            return _clean(value)
+    return None
+
+
+def _clean(text: str) -> str:
+    """Names and JSON may hold halves of characters, which parquet can not."""
+    return text.encode(errors="replace").decode()
+
+
+def _record(content: bytes | None) -> dict[str, Any]:
+    try:
+        record = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -1,0 +1,228 @@
+"""Images that a source brings along become the rows that fetching would have made of them, and no network is asked."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from laion_coco_assets.errors import SourceError
+from laion_coco_assets.fetching.fetcher import Fetcher
+from laion_coco_assets.fetching.rows import fetch_shard
+from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.runner import run_shards
+from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.schemas import FETCHED_IMAGES, Stage
+from laion_coco_assets.shards.source import find_source, list_sources
+from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets_tests.fetching import pictures
+
+#: Not one of these hosts exists: whoever asks the network gets no image.
+A, B, C, D = (f"http://{name}.invalid/x.jpg" for name in "abcd")
+JPEG, PNG, HTML = pictures.JPEG, pictures.PNG, b"<!doctype html><html></html>"
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def record(url: str, caption: str | None, **more: Any) -> bytes:
+    return json.dumps({"url": url, "caption": caption, "key": "0", "status": "success", **more}).encode()
+
+
+def tar_source(folder: Path) -> Path:
+    files = {
+        "__meta__.json": b"{}",
+        "000.jpg": JPEG,
+        "000.json": record(A, "a cat", width=256, original_width=640, similarity=0.25),
+        "000.txt": b"a cat",
+        "001.png": PNG,
+        "001.json": record(B, None),
+        "002.jpg": HTML,
+        "002.json": record(C, "c"),
+        "003.jpg": JPEG,
+        "003.json": record(A, "again"),
+        "004.json": record(D, "no image"),
+    }
+    write_tar(folder / "00000.tar", files)
+    return folder / "00000.tar"
+
+
+def parquet_source(folder: Path) -> Path:
+    table = pa.table(
+        {
+            "url": [A, B, C, A, D],
+            "caption": ["a cat", None, "c", "again", "no image"],
+            "original": ["kept"] * 5,
+            "WIDTH": [640, None, None, None, None],
+            "similarity": [0.25, None, None, None, None],
+            "jpg": pa.array([JPEG, PNG, HTML, JPEG, None], pa.binary()),
+        }
+    )
+    pq.write_table(table, folder / "00000.parquet")
+    return folder / "00000.parquet"
+
+
+def structs_source(folder: Path) -> Path:
+    images = [{"bytes": each, "path": "x"} for each in (JPEG, PNG, HTML, JPEG)] + [None]
+    table = pa.table(
+        {
+            "URL": [A, B, C, A, D],
+            "TEXT": ["a cat", None, "c", "again", "no image"],
+            "WIDTH": ["640", None, None, None, None],
+            "similarity": [0.25, None, None, None, None],
+            "image": images,
+        }
+    )
+    pq.write_table(table, folder / "00000.parquet")
+    return folder / "00000.parquet"
+
+
+def rows_of(source: Path, done: int = 0) -> list[dict[str, Any]]:
+    (shard,) = list_sources(str(source)).values()
+    with Fetcher(pictures.settings()) as fetcher:
+        return [row for some in fetch_shard(shard, fetcher, done) for row in some]
+
+
+@pytest.mark.parametrize("make", [tar_source, parquet_source, structs_source])
+def test_tar_and_parquet(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    rows = rows_of(make(tmp_path))
+    assert [(row["URL"], row["TEXT"], row["reason"]) for row in rows] == [
+        (A, "a cat", None),
+        (B, None, None),
+        (C, "c", "not_an_image"),
+        (A, "again", "duplicate_url"),
+        (D, "no image", "not_an_image"),
+    ]
+    assert [row["image"] for row in rows] == [JPEG, PNG, None, None, None]
+    assert [row["format"] for row in rows[:2]] == ["JPEG", "PNG"]
+    assert (rows[0]["WIDTH"], rows[0]["similarity"]) == (640, 0.25)
+    assert rows[3]["detail"] == f"same URL as row 0, sample_id {rows[0]['sample_id']}"
+    assert all(row["http_status"] is None and row["final_url"] is None for row in rows)
+    pa.RecordBatch.from_pylist(rows, schema=FETCHED_IMAGES)
+    assert "image" not in json.loads(rows[0]["source_extra"] or "{}")
+    assert rows_of(make(tmp_path), done=1) == rows[1:]  # as a resumed run goes on
+
+
+def folder_source(folder: Path) -> Path:
+    photos = folder / "my photos"
+    photos.mkdir()
+    (photos / "b.jpg").write_bytes(JPEG)
+    (photos / "b.txt").write_text("a bee\n")
+    (photos / "a.PNG").write_bytes(PNG)
+    (photos / "a.json").write_bytes(record(A, "an ape", hash=5))
+    (photos / "c.webp").write_bytes(HTML)
+    (photos / "c.json").write_text("[broken")
+    (photos / "notes.pdf").write_bytes(b"%PDF")
+    return photos
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    rows = rows_of(folder_source(tmp_path))
+    assert [(row["URL"], row["TEXT"], row["reason"]) for row in rows] == [
+        (A, "an ape", None),
+        ("my photos/b.jpg", "a bee", None),
+        ("my photos/c.webp", None, "not_an_image"),
+    ]
+    assert rows[0]["hash"] == 5
+    assert [row["image"] for row in rows] == [PNG, JPEG, None]
+
+
+@pytest.mark.parametrize("make", [tar_source, parquet_source, folder_source])
+def test_the_stage_runs_on_it_and_its_checks_pass(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    source = make(tmp_path)
+    settings = Settings(profile="demo", data_dir=str(tmp_path / "out"), source=str(source))
+    (key,) = list_sources(str(source))
+    stages = (Stage.FETCHED_IMAGES,)
+    (outcome,) = run_shards(settings, [key], NoProgress(), stages=stages)
+    assert (outcome.errors, outcome.failed_checks) == ({}, [])
+    assert sum(row["status"] == "ok" for row in stage_rows(ShardStore(tmp_path / "out"), stages[0], key)) == 2
+    (again,) = run_shards(settings, [key], NoProgress(), stages=stages)
+    assert again.metadata[stages[0]]["skipped"]
+    retry = {stages[0]: {"retry": ["not_an_image"]}}
+    (refused,) = run_shards(settings, [key], NoProgress(), stages=stages, config=retry)
+    assert "brings its images along" in refused.errors[stages[0]]
+
+
+def test_a_folder_is_its_parquet_or_its_tars_or_its_images(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(JPEG)
+    assert list(list_sources(str(tmp_path))) == [tmp_path.name]
+    assert find_source(str(tmp_path), tmp_path.name) is not None
+    tar_source(tmp_path)
+    assert list(list_sources(str(tmp_path))) == ["00000"]
+    for source in (tmp_path, tmp_path / "*.tar", tmp_path / "00000.tar"):
+        found = find_source(str(source), "00000")
+        assert found is not None
+        assert found == list_sources(str(source))["00000"]
+        assert found.path.name == "00000.tar"
+        assert find_source(str(source), "00001") is None
+    parquet_source(tmp_path)
+    assert list_sources(str(tmp_path))["00000"].path.name == "00000.parquet"
+    with pytest.raises(SourceError, match="both be shard"):
+        list_sources(str(tmp_path / "0*"))
+
+
+def test_a_changed_folder_has_another_digest_and_version(tmp_path: Path) -> None:
+    source = folder_source(tmp_path)
+    (shard,) = list_sources(str(source)).values()
+    before = shard.digest, shard.version
+    assert (shard.digest, shard.version) == before
+    (source / "b.txt").write_text("another caption\n")
+    assert shard.digest != before[0]
+    assert shard.version != before[1]
+
+
+def test_limits_hold(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "large.jpg").write_bytes(JPEG + bytes(1 << 20))
+    (folder / "ok.jpg").write_bytes(JPEG)
+    (shard,) = list_sources(str(folder)).values()
+    with Fetcher(pictures.settings(max_bytes=1 << 20)) as fetcher:
+        rows = [row for some in fetch_shard(shard, fetcher, 0) for row in some]
+    assert [row["reason"] for row in rows] == ["too_large", None]
+    assert max(len(image or b"") for image in shard.images(100)) == 101  # no more is read than shows it
+
+
+@pytest.mark.parametrize("content", [b"no tar", tarfile.TarInfo("a.jpg").tobuf()[:300], b""])
+def test_a_damaged_tar_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "s.tar").write_bytes(content)
+    (shard,) = list_sources(str(tmp_path / "s.tar")).values()
+    with pytest.raises(SourceError, match=r"s\.tar"):
+        _ = shard.rows
+
+
+def test_a_tar_cut_in_an_image_is_one_clear_error(tmp_path: Path) -> None:
+    whole = tar_source(tmp_path)
+    (tmp_path / "s.tar").write_bytes(whole.read_bytes()[:700])
+    (shard,) = list_sources(str(tmp_path / "s.tar")).values()
+    with pytest.raises(SourceError, match="not a whole tar file"):
+        list(shard.images(1 << 20))
+
+
+def test_strange_names_and_records_are_text(tmp_path: Path) -> None:
+    files = {
+        "../../etc/x.jpg": JPEG,
+        "b\udcff.jpg": JPEG,
+        "c.jpg": JPEG,
+        "c.json": b'{"url": 5, "caption": "\\ud800", "WIDTH": "wide", "deep": NaN}',
+        "d.jpg": JPEG,
+        "d.txt": b"\xff\xfe",
+    }
+    write_tar(tmp_path / "s.tar", files)
+    rows = rows_of(tmp_path / "s.tar")
+    assert [row["URL"] for row in rows] == ["s.tar/../../etc/x.jpg", "s.tar/b?.jpg", "s.tar/c.jpg", "s.tar/d.jpg"]
+    assert [row["reason"] for row in rows] == [None] * 4
+    assert rows[2]["TEXT"] == "?"
+    assert json.loads(rows[2]["source_extra"]) == {"url": 5, "WIDTH": "wide", "deep": None}
+    pa.RecordBatch.from_pylist(rows, schema=FETCHED_IMAGES)
