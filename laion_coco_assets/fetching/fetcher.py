@@ -4,18 +4,19 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
 from laion_coco_assets.fetching.client import Client, Trail
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.exchange import ClosedError, Exchange
 from laion_coco_assets.fetching.loop import run
 from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.urls import check_url
@@ -25,6 +26,11 @@ from laion_coco_assets.shards.profile import FetchSettings
 __all__ = ["FetchDeployment", "Fetched", "Fetcher"]
 
 logger = logging.getLogger(__name__)
+
+#: Rows that change threads together, at most; fewer where `look_ahead` is short, so that most of it stays under way.
+_BATCH_ROWS: Final = 32
+#: A URL, and the row that had it before, if one had.
+_Item = tuple[str | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class Fetcher:
         self._deployment = deployment or FetchDeployment()
         self._context = _tls_context(self._deployment)
         self._thread: threading.Thread | None = None
+        self._exchanges: set[Exchange[_Item, Fetched]] = set()
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self._client: Client
@@ -90,6 +97,8 @@ class Fetcher:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
             self._thread = None
+            for exchange in list(self._exchanges):
+                exchange.close()
 
     async def _serve(self, started: "Future[None]") -> None:
         """The thread's whole life. What is still under way at its end is cancelled before anything is closed."""
@@ -134,75 +143,65 @@ class Fetcher:
             raise RuntimeError("a Fetcher fetches inside `with` only; this one is closed")
 
     def _stream(self, urls: Iterable[str | None], seen: SeenUrls) -> Generator[Fetched, None, None]:
-        run = _Run(self._client, self._workers, ByteBudget(self._deployment.max_bytes_held))
-        pending: deque[Future[Fetched]] = deque()
+        budget = ByteBudget(self._deployment.max_bytes_held)
+        rows = _Rows(self._client, self._workers, budget)
+        look_ahead = self._deployment.look_ahead
+        batch = max(1, min(_BATCH_ROWS, look_ahead // 4))
+        exchange = Exchange(self._loop, rows.one, budget.advance, batch)
+        self._exchanges.add(exchange)
         source = iter(urls)
         more = True
-        row = 0
+        read = given_back = 0
         try:
-            while more or pending:
-                self._check_entered()
-                while more and len(pending) < self._deployment.look_ahead:
-                    try:
-                        url = next(source)
-                    except StopIteration:
-                        more = False
-                        break
-                    coroutine = run.one(row + len(pending), url, seen.add(url))
-                    pending.append(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
-                if pending:
-                    fetched = pending[0].result()
-                    pending.popleft()
-                    self._loop.call_soon_threadsafe(run.budget.advance, row)
-                    row += 1
-                    yield fetched
-        except CancelledError:
+            self._check_entered()
+            while True:
+                while more and read < given_back + look_ahead:
+                    room = min(batch, given_back + look_ahead - read)
+                    items = [(url, seen.add(url)) for url in islice(source, room)]
+                    more = bool(items)
+                    if items:
+                        read += len(items)
+                        exchange.submit(items)
+                if given_back == read:
+                    return
+                ended = exchange.take()
+                while ended:
+                    self._check_entered()
+                    given_back += 1
+                    yield ended.popleft().result()
+        except ClosedError:
             raise RuntimeError("the fetcher was closed while it was being read from") from None
         finally:
-            if pending and self._thread is not None:
-                for future in pending:
-                    future.cancel()
-                asyncio.run_coroutine_threadsafe(run.ended(), self._loop).result()
+            exchange.end()
+            self._exchanges.discard(exchange)
 
 
-class _Run:
+class _Rows:
     """The rows of one `fetch` call."""
 
     def __init__(self, client: Client, workers: DecodeWorkers, budget: ByteBudget) -> None:
-        self.budget = budget
         self._client = client
         self._workers = workers
-        self._tasks: set[asyncio.Task[Fetched]] = set()
+        self._budget = budget
 
-    async def ended(self) -> None:
-        """Cancels what is left of the run and returns when all of it is gone."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def one(self, row: int, text: str | None, first: int | None) -> Fetched:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for the type checker
-        self._tasks.add(task)
-        try:
-            trail = Trail()
-            verdict = await self._one(row, text, first, trail)
-        finally:
-            self._tasks.discard(task)
+    async def one(self, row: int, item: _Item) -> Fetched:
+        trail = Trail()
+        verdict = await self._one(row, item, trail)
         if isinstance(verdict, Rejection):
-            self.budget.drop(row)
+            self._budget.drop(row)
             return Fetched(verdict.reason, verdict.detail, trail.http_status, trail.final_url)
         return verdict
 
-    async def _one(self, row: int, text: str | None, first: int | None, trail: Trail) -> Fetched | Rejection:
+    async def _one(self, row: int, item: _Item, trail: Trail) -> Fetched | Rejection:
+        text, first = item
         try:
             url = check_url(text)
             if first is not None:
                 return Rejection(Reason.DUPLICATE_URL, f"same URL as row {first}")
             while True:
-                await self.budget.admitted(row)
+                await self._budget.admitted(row)
                 try:
-                    body = await self._client.download(url, trail, lambda size: self.budget.hold(row, size))
+                    body = await self._client.download(url, trail, lambda size: self._budget.hold(row, size))
                     break
                 except OverBudgetError:
                     continue
