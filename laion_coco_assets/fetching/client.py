@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
 from yarl import URL
 
 from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_socket_factory, parse_networks
@@ -227,6 +227,7 @@ class Client:
             if promised > limit:
                 raise RejectedError(Reason.TOO_LARGE, f"{promised} bytes announced, more than {limit}")
             hold(promised)
+        _end_with_connection(response)
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_any():
@@ -236,6 +237,28 @@ class Client:
             hold(max(size, promised or 0))
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _end_with_connection(response: aiohttp.ClientResponse) -> None:
+    """Fails the body's reader when the connection is gone.
+
+    aiohttp does so itself but where a body stops being HTTP halfway: it closes the connection, and the reader would
+    wait until the deadline.
+    """
+    content = response.content
+
+    def ended(closed: "asyncio.Future[None]") -> None:
+        if not closed.cancelled():
+            closed.exception()  # said to be seen: what it means for the body is told to `content`
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(TransferEncodingError("the body stops being HTTP"))
+
+    connection = response.connection
+    protocol = None if connection is None else connection.protocol
+    if protocol is not None and (closed := protocol.closed) is not None:
+        closed.add_done_callback(ended)
+    elif not content.is_eof() and content.exception() is None:
+        content.set_exception(TransferEncodingError("the body stops being HTTP"))
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:

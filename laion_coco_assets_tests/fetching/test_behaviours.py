@@ -175,6 +175,13 @@ def test_the_bound_of_a_shard_is_its_deadlines():
     assert means.longest_s(settings, rows=80, hosts=80) == 2 * 3 * 30 + 2 * 20
 
 
+def test_a_body_that_stops_being_http_ends_at_once():
+    """Not at the deadline, wherever the network cuts between head and body: that differs from try to try."""
+    with BadServer() as server, Fetcher(pictures.settings(retries=0), LOOPBACK) as fetcher:
+        results = [fetched for n in range(20) for fetched in fetcher.fetch([server.url(f"/chunks_make_no_sense?{n}")])]
+    assert {fetched.reason for fetched in results} == {Reason.PROTOCOL}
+
+
 def test_a_rows_status_and_final_url_are_those_of_its_last_answer():
     with BadServer() as server, Fetcher(pictures.settings(), LOOPBACK) as fetcher:
         paths = ("/redirect_relative", "/gone", "/redirect_to_private", "/resets_at_once", "/half_a_file")
