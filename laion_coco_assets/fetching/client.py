@@ -81,7 +81,12 @@ class Client:
         self._settings = settings
         self._deployment = deployment
         allowed = parse_networks(deployment.allow_networks)
-        self._hosts = Hosts(deployment.per_host, deployment.host_failures, deployment.host_rest_s)
+        self._hosts = Hosts(
+            deployment.per_host,
+            deployment.host_failures,
+            deployment.host_rest_s,
+            spacing_s=deployment.host_spacing_s,
+        )
         self._slots = asyncio.Semaphore(deployment.concurrency)
         self._robots = Robots(product_token(settings.user_agent), self._robots_txt) if settings.robots else None
         self._resolver = Resolver(deployment.hosts, deployment.nameservers, allowed)
@@ -180,13 +185,16 @@ class Client:
             if self._robots is not None and errand.polite:
                 self._greet(url, trail)
                 await self._robots.check(url)
-            async with self._hosts.slot(url.raw_host or "") as shared, self._slots:
-                self._greet(url, trail)
-                began = clock()
-                with _explained(trail):
-                    async with asyncio.timeout(left_s):
-                        outcome = await self._hop(url, trail, errand, keep=shared)
-                left_s = max(0.0, left_s - (clock() - began))
+            host = url.raw_host or ""
+            async with self._hosts.slot(host) as shared:
+                self._greet(url, trail)  # rows of a host that is left alone do not wait for a turn
+                async with self._hosts.turn(host, self._slots):
+                    self._greet(url, trail)
+                    began = clock()
+                    with _explained(trail):
+                        async with asyncio.timeout(left_s):
+                            outcome = await self._hop(url, trail, errand, keep=shared)
+                    left_s = max(0.0, left_s - (clock() - began))
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
