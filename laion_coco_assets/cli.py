@@ -49,6 +49,7 @@ Removals = Annotated[
 Device = Annotated[str, typer.Option(help="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps or cpu.")]
 Profile = Annotated[str, typer.Option(help="A shipped profile (laion-coco, laion-idle-cap, demo) or a TOML file.")]
 FetchConcurrency = Annotated[int, typer.Option(min=1, help="Requests in flight.")]
+HostSpacing = Annotated[float, typer.Option(min=0, help="Seconds between two requests to one host, at least.")]
 AllowNetwork = Annotated[
     list[str] | None,
     typer.Option(help="A private network that images may come from, as 127.0.0.0/8; repeat it for more."),
@@ -84,6 +85,7 @@ def run(
         int, typer.Option(min=0, help="Images that go through a model together; 0 picks itself from free memory.")
     ] = 0,
     fetch_concurrency: FetchConcurrency = 64,
+    host_spacing: HostSpacing = 0.0,
     allow_network: AllowNetwork = None,
     removals: Removals = "",
 ) -> None:
@@ -105,6 +107,7 @@ def run(
         dtype=dtype,
         batch_size=batch_size,
         fetch_concurrency=fetch_concurrency,
+        host_spacing=host_spacing,
         allow_networks=tuple(allow_network or ()),
         removals=removals,
     )
@@ -120,6 +123,7 @@ def fetch(
     profile: Profile = "laion-coco",
     shards: Shards = None,
     fetch_concurrency: FetchConcurrency = 64,
+    host_spacing: HostSpacing = 0.0,
     allow_network: AllowNetwork = None,
     retry: Annotated[
         list[str] | None,
@@ -147,6 +151,7 @@ def fetch(
         data_dir=data_dir,
         source=source,
         fetch_concurrency=fetch_concurrency,
+        host_spacing=host_spacing,
         allow_networks=tuple(allow_network or ()),
     )
     reasons = sorted(reason.value for reason in parse_reasons(retry or ()))

@@ -29,6 +29,13 @@ class Settings(BaseModel):
         default=0, ge=0, le=4096, description="images that go through a model together; 0 picks itself from free memory"
     )
     fetch_concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight")
+    host_spacing: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="seconds between two requests to one host, at least",
+    )
     allow_networks: tuple[str, ...] = Field(
         default=(), description="private networks that images may be fetched from, as 10.1.0.0/16,127.0.0.0/8"
     )

@@ -3,16 +3,22 @@
 import pytest
 
 from laion_coco_assets.errors import UserError
+from laion_coco_assets.resources.build import build_resources
 from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.profile import load_profile
 
 
 def test_settings_come_from_the_environment() -> None:
     environ = {"LAION_COCO_DATA_DIR": "/d", "LAION_COCO_ALLOW_NETWORKS": "10.0.0.0/8,::1/128", "HOME": "/"}
+    environ["LAION_COCO_HOST_SPACING"] = "0.5"
     settings = Settings.from_environment(environ)
     assert settings.data_dir == "/d"
     assert settings.source_or_default == "/d/source"
     assert settings.allow_networks == ("10.0.0.0/8", "::1/128")
     assert settings.profile == "demo"
+    assert settings.host_spacing == 0.5
+    fetcher = build_resources(settings, load_profile("laion-coco"))["fetcher"]
+    assert fetcher.deployment().host_spacing_s == 0.5
 
 
 @pytest.mark.parametrize(
@@ -21,6 +27,7 @@ def test_settings_come_from_the_environment() -> None:
         ("LAION_COCO_BATCHSIZE", "8", "names no setting; the settings are LAION_COCO_PROFILE, "),
         ("LAION_COCO_BATCH_SIZE", "many", "valid integer, unable to parse string as an integer, not 'many'"),
         ("LAION_COCO_BATCH_SIZE", "-1", "greater than or equal to 0, not '-1'"),
+        ("LAION_COCO_HOST_SPACING", "nan", "should be"),
         ("LAION_COCO_ALLOW_NETWORKS", "everything", "does not appear to be an IPv4 or IPv6 network"),
     ],
 )

@@ -46,8 +46,10 @@ class ByteBudget:
 
     def advance(self, row: int) -> None:
         """Rows up to `row` were given back."""
+        for each in range(self._head, row + 1):
+            self._total -= self._held.pop(each, 0)
         self._head = max(self._head, row + 1)
-        self.drop(row)
+        self._wake()
 
     def _wake(self) -> None:
         self._moved.set()

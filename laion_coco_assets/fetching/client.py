@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
 from yarl import URL
 
 from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_socket_factory, parse_networks
@@ -81,7 +81,12 @@ class Client:
         self._settings = settings
         self._deployment = deployment
         allowed = parse_networks(deployment.allow_networks)
-        self._hosts = Hosts(deployment.per_host, deployment.host_failures, deployment.host_rest_s)
+        self._hosts = Hosts(
+            deployment.per_host,
+            deployment.host_failures,
+            deployment.host_rest_s,
+            spacing_s=deployment.host_spacing_s,
+        )
         self._slots = asyncio.Semaphore(deployment.concurrency)
         self._robots = Robots(product_token(settings.user_agent), self._robots_txt) if settings.robots else None
         self._resolver = Resolver(deployment.hosts, deployment.nameservers, allowed)
@@ -180,13 +185,16 @@ class Client:
             if self._robots is not None and errand.polite:
                 self._greet(url, trail)
                 await self._robots.check(url)
-            async with self._hosts.slot(url.raw_host or "") as shared, self._slots:
-                self._greet(url, trail)
-                began = clock()
-                with _explained(trail):
-                    async with asyncio.timeout(left_s):
-                        outcome = await self._hop(url, trail, errand, keep=shared)
-                left_s = max(0.0, left_s - (clock() - began))
+            host = url.raw_host or ""
+            async with self._hosts.slot(host) as shared:
+                self._greet(url, trail)  # rows of a host that is left alone do not wait for a turn
+                async with self._hosts.turn(host, self._slots):
+                    self._greet(url, trail)
+                    began = clock()
+                    with _explained(trail):
+                        async with asyncio.timeout(left_s):
+                            outcome = await self._hop(url, trail, errand, keep=shared)
+                    left_s = max(0.0, left_s - (clock() - began))
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
@@ -227,6 +235,7 @@ class Client:
             if promised > limit:
                 raise RejectedError(Reason.TOO_LARGE, f"{promised} bytes announced, more than {limit}")
             hold(promised)
+        _end_with_connection(response)
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_any():
@@ -236,6 +245,28 @@ class Client:
             hold(max(size, promised or 0))
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _end_with_connection(response: aiohttp.ClientResponse) -> None:
+    """Fails the body's reader when the connection is gone.
+
+    aiohttp does so itself but where a body stops being HTTP halfway: it closes the connection, and the reader would
+    wait until the deadline.
+    """
+    content = response.content
+
+    def ended(closed: "asyncio.Future[None]") -> None:
+        if not closed.cancelled():
+            closed.exception()  # said to be seen: what it means for the body is told to `content`
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(TransferEncodingError("the body stops being HTTP"))
+
+    connection = response.connection
+    protocol = None if connection is None else connection.protocol
+    if protocol is not None and (closed := protocol.closed) is not None:
+        closed.add_done_callback(ended)
+    elif not content.is_eof() and content.exception() is None:
+        content.set_exception(TransferEncodingError("the body stops being HTTP"))
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:

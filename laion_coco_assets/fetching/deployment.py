@@ -49,6 +49,13 @@ class FetchDeployment(BaseModel):
 
     concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight")
     per_host: int = Field(default=8, ge=1, description="of them, to one host")
+    host_spacing_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="seconds between the starts of two requests to one host; redirects and further tries are requests",
+    )
     look_ahead: int = Field(default=1024, ge=1, description="rows taken before the first of them is given back")
     max_bytes_held: int = Field(
         default=128 << 20,
@@ -77,10 +84,16 @@ class FetchDeployment(BaseModel):
         """Seconds on the network that `rows` rows, spread evenly over `hosts` hosts, take at most, whatever servers do.
 
         Each row has `retries` + 1 tries within `total_timeout_s` each, as many rows at once as there are slots; the waits
-        between tries hold no slot, so overlap. Not in it: decoding, where a picture keeps at most two workers for
+        between tries hold no slot, so overlap. With `host_spacing_s`, each of a row's requests, redirects among them, may
+        wait for it. Not in it: decoding, where a picture keeps at most two workers for
         `decode_deadline_s` each, and rows that start over for want of memory (`max_bytes_held`); with `robots`, count one more row for each host. A host that never answers
         is left alone after `host_failures` rows, so that a dead one costs far less.
         """
         at_once = min(self.concurrency, self.per_host * hosts)
-        tries_s = (settings.retries + 1) * settings.total_timeout_s
-        return -(-rows // at_once) * tries_s + settings.retries * self.max_backoff_s
+        tries = settings.retries + 1
+        requests_a_host = -(-rows // hosts) * tries * (settings.max_redirects + 1)
+        return (
+            -(-rows // at_once) * tries * settings.total_timeout_s
+            + settings.retries * self.max_backoff_s
+            + requests_a_host * self.host_spacing_s
+        )

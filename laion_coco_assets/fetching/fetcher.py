@@ -4,19 +4,19 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
-from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
 from laion_coco_assets.fetching.client import Client, Trail
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SeenUrls
+from laion_coco_assets.fetching.exchange import ClosedError, Exchange
 from laion_coco_assets.fetching.loop import run
 from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.urls import check_url
@@ -25,8 +25,13 @@ from laion_coco_assets.shards.profile import FetchSettings
 
 __all__ = ["FetchDeployment", "Fetched", "Fetcher"]
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+#: Rows that change threads together, at most; fewer where `look_ahead` is short, so that most of it stays under way.
+_BATCH_ROWS: Final = 32
+T = TypeVar("T")
+#: A URL or an image, and the row that had its URL before, if one had.
+_Item = tuple[T | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class Fetcher:
         self._deployment = deployment or FetchDeployment()
         self._context = _tls_context(self._deployment)
         self._thread: threading.Thread | None = None
+        self._exchanges: set[Exchange[Any, Fetched]] = set()
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self._client: Client
@@ -94,6 +100,8 @@ class Fetcher:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
             self._thread = None
+            for exchange in list(self._exchanges):
+                exchange.close()
 
     async def _serve(self, started: "Future[None]") -> None:
         """The thread's whole life. What is still under way at its end is cancelled before anything is closed."""
@@ -132,7 +140,8 @@ class Fetcher:
         """
         self._check_entered()
         known = seen if seen is not None else SeenUrls()
-        return self._stream(urls, lambda run, row, url: run.one(row, url, known.add(url)), self._deployment.look_ahead)
+        rows = self._rows()
+        return self._stream(((url, known.add(url)) for url in urls), rows, rows.fetch, self._deployment.look_ahead)
 
     @property
     def max_bytes(self) -> int:
@@ -148,11 +157,12 @@ class Fetcher:
         """
         self._check_entered()
         known = seen if seen is not None else SeenUrls()
-        return self._stream(
-            images,
-            lambda run, _, given: run.given(given[1], known.add(given[0]), self.max_bytes),
-            2 * self._deployment.decode_workers,
-        )
+        rows = self._rows()
+        given = ((image, known.add(url)) for url, image in images)
+        return self._stream(given, rows, rows.judge, 2 * self._deployment.decode_workers)
+
+    def _rows(self) -> "_Rows":
+        return _Rows(self._client, self._workers, ByteBudget(self._deployment.max_bytes_held), self.max_bytes)
 
     def _check_entered(self) -> None:
         if self._thread is None:
@@ -160,92 +170,74 @@ class Fetcher:
 
     def _stream(
         self,
-        items: Iterable[T],
-        start: "Callable[[_Run, int, T], Coroutine[Any, Any, Fetched]]",
+        items: Iterable[_Item[T]],
+        rows: "_Rows",
+        work: Callable[[int, _Item[T]], Coroutine[Any, Any, Fetched]],
         look_ahead: int,
     ) -> Generator[Fetched, None, None]:
-        run = _Run(self._client, self._workers, ByteBudget(self._deployment.max_bytes_held))
-        pending: deque[Future[Fetched]] = deque()
+        batch = max(1, min(_BATCH_ROWS, look_ahead // 4))
+        exchange = Exchange(self._loop, work, rows.budget.advance, batch)
+        self._exchanges.add(exchange)
         source = iter(items)
         more = True
-        row = 0
+        read = given_back = 0
         try:
-            while more or pending:
-                self._check_entered()
-                while more and len(pending) < look_ahead:
-                    try:
-                        item = next(source)
-                    except StopIteration:
-                        more = False
-                        break
-                    coroutine = start(run, row + len(pending), item)
-                    pending.append(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
-                if pending:
-                    fetched = pending[0].result()
-                    pending.popleft()
-                    self._loop.call_soon_threadsafe(run.budget.advance, row)
-                    row += 1
-                    yield fetched
-        except CancelledError:
+            self._check_entered()
+            while True:
+                while more and read < given_back + look_ahead:
+                    room = min(batch, given_back + look_ahead - read)
+                    next_ones = list(islice(source, room))
+                    more = bool(next_ones)
+                    if next_ones:
+                        read += len(next_ones)
+                        exchange.submit(next_ones)
+                if given_back == read:
+                    return
+                ended = exchange.take()
+                while ended:
+                    self._check_entered()
+                    given_back += 1
+                    yield ended.popleft().result()
+        except ClosedError:
             raise RuntimeError("the fetcher was closed while it was being read from") from None
         finally:
-            if pending and self._thread is not None:
-                for future in pending:
-                    future.cancel()
-                asyncio.run_coroutine_threadsafe(run.ended(), self._loop).result()
+            exchange.end()
+            self._exchanges.discard(exchange)
 
 
-class _Run:
-    """The rows of one `fetch` call."""
+class _Rows:
+    """The rows of one `fetch` or `judge` call."""
 
-    def __init__(self, client: Client, workers: DecodeWorkers, budget: ByteBudget) -> None:
+    def __init__(self, client: Client, workers: DecodeWorkers, budget: ByteBudget, max_bytes: int) -> None:
         self.budget = budget
         self._client = client
         self._workers = workers
-        self._tasks: set[asyncio.Task[Fetched]] = set()
+        self._max_bytes = max_bytes
 
-    async def ended(self) -> None:
-        """Cancels what is left of the run and returns when all of it is gone."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def one(self, row: int, text: str | None, first: int | None) -> Fetched:
+    async def fetch(self, row: int, item: _Item[str]) -> Fetched:
+        text, first = item
+        if first is not None:  # before anything else: a repeated URL is a duplicate whatever is wrong with it
+            self.budget.drop(row)
+            return _duplicate(first)
         trail = Trail()
-        with self._counted():
-            verdict = await self._one(row, text, first, trail)
+        verdict = await self._download(row, text, trail)
         if isinstance(verdict, Rejection):
             self.budget.drop(row)
-            duplicate_of = first if verdict.reason == Reason.DUPLICATE_URL else None
-            return Fetched(
-                verdict.reason, verdict.detail, trail.http_status, trail.final_url, duplicate_of=duplicate_of
-            )
+            return Fetched(verdict.reason, verdict.detail, trail.http_status, trail.final_url)
         return verdict
 
-    async def given(self, image: bytes | None, first: int | None, max_bytes: int) -> Fetched:
+    async def judge(self, row: int, item: _Item[bytes]) -> Fetched:  # noqa: ARG002 - as Exchange calls it
+        image, first = item
         if first is not None:
-            return Fetched(Reason.DUPLICATE_URL, f"same URL as row {first}", duplicate_of=first)
+            return _duplicate(first)
         if image is None:
             return Fetched(Reason.NOT_AN_IMAGE, "the source has no image for it")
-        if len(image) > max_bytes:
-            return Fetched(Reason.TOO_LARGE, f"more than {max_bytes} bytes")
-        with self._counted():
-            verdict = await self._judged(image, Trail())
+        if len(image) > self._max_bytes:
+            return Fetched(Reason.TOO_LARGE, f"more than {self._max_bytes} bytes")
+        verdict = await self._judged(image, Trail())
         return Fetched(verdict.reason, verdict.detail) if isinstance(verdict, Rejection) else verdict
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for the type checker
-        self._tasks.add(task)
-        try:
-            yield
-        finally:
-            self._tasks.discard(task)
-
-    async def _one(self, row: int, text: str | None, first: int | None, trail: Trail) -> Fetched | Rejection:
-        if first is not None:  # before anything else: a repeated URL is a duplicate whatever is wrong with it
-            return Rejection(Reason.DUPLICATE_URL, f"same URL as row {first}")
+    async def _download(self, row: int, text: str | None, trail: Trail) -> Fetched | Rejection:
         try:
             url = check_url(text)
             while True:
@@ -275,6 +267,10 @@ class _Run:
             perceptual_hash=info.perceptual_hash,
             image=body,
         )
+
+
+def _duplicate(first: int) -> Fetched:
+    return Fetched(Reason.DUPLICATE_URL, f"same URL as row {first}", duplicate_of=first)
 
 
 def _tls_context(deployment: FetchDeployment) -> ssl.SSLContext:

@@ -1,8 +1,8 @@
-"""Manners, per host: how many requests at once, and leaving alone a host that does not answer."""
+"""Manners, per host: how many requests at once and how far apart, and leaving alone a host that does not answer."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Final
@@ -14,10 +14,11 @@ _REMEMBERED: Final = 50_000
 
 
 class _Gate:
-    __slots__ = ("slots", "users")
+    __slots__ = ("door", "slots", "users")
 
     def __init__(self, width: int) -> None:
         self.slots = asyncio.Semaphore(width)
+        self.door = asyncio.Lock()
         self.users = 0
 
 
@@ -31,13 +32,26 @@ class _Record:
 
 
 class Hosts:
-    """Slots and failure records of all hosts. Belongs to one event loop; `clock` gives seconds."""
+    """Slots, spacing and failure records of all hosts. Belongs to one event loop; `clock` gives seconds."""
 
-    def __init__(self, per_host: int, max_failures: int, rest_s: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        per_host: int,
+        max_failures: int,
+        rest_s: float,
+        clock: Callable[[], float] = monotonic,
+        *,
+        spacing_s: float = 0.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._per_host = per_host
         self._max_failures = max_failures
         self._rest_s = rest_s
         self._clock = clock
+        self._spacing_s = spacing_s
+        self._sleep = sleep
+        #: When the next request may start, of hosts that have to wait for it, the soonest first.
+        self._next: OrderedDict[str, float] = OrderedDict()
         self._gates: dict[str, _Gate] = {}
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
@@ -53,6 +67,32 @@ class Hosts:
             gate.users -= 1
             if not gate.users:
                 del self._gates[host]
+
+    @asynccontextmanager
+    async def turn(self, host: str, shared: asyncio.Semaphore) -> AsyncIterator[None]:
+        """One of the slots that all hosts share, for who has one of the host's own: `spacing_s` after the host's last.
+
+        A host stands in the common line once, however many of its rows wait, so hosts take turns; and while it waits for
+        its spacing it stands in no line and keeps no common slot.
+        """
+        async with self._gates[host].door:
+            while (wait_s := self._next.get(host, 0.0) - self._clock()) > 0:
+                await self._sleep(wait_s)
+            await shared.acquire()
+            self._starts(host)
+        try:
+            yield
+        finally:
+            shared.release()
+
+    def _starts(self, host: str) -> None:
+        if not self._spacing_s:
+            return
+        now = self._clock()
+        self._next[host] = now + self._spacing_s
+        self._next.move_to_end(host)
+        while self._next and next(iter(self._next.values())) <= now:
+            self._next.popitem(last=False)
 
     def resting(self, host: str) -> Rejection | None:
         """Why not to ask the host now: the reason seen last, while it is being left alone."""

@@ -17,7 +17,9 @@ def build_resources(settings: Settings, profile: Profile) -> dict[str, Any]:
         "store": ShardStoreResource(data_dir=settings.data_dir),
         "source": SourceResource(source=settings.source_or_default),
         "fetcher": FetcherResource(
-            concurrency=settings.fetch_concurrency, allow_networks=list(settings.allow_networks)
+            concurrency=settings.fetch_concurrency,
+            host_spacing=settings.host_spacing,
+            allow_networks=list(settings.allow_networks),
         ),
         "models": ModelsResource(device=settings.device, dtype=settings.dtype, images_at_once=settings.batch_size),
         "removals": RemovalsResource(where=settings.removals),

@@ -20,6 +20,7 @@ class FetcherResource(dg.ConfigurableResource["FetcherResource"]):
     """Images over HTTP, within what this deployment may do."""
 
     concurrency: int = Field(default=64, description="Requests in flight.")
+    host_spacing: float = Field(default=0.0, description="Seconds between the starts of two requests to one host.")
     allow_networks: list[str] = Field(
         default_factory=list, description="Private networks that may be connected to; none unless named."
     )
@@ -36,4 +37,8 @@ class FetcherResource(dg.ConfigurableResource["FetcherResource"]):
         """What this deployment allows."""
         from laion_coco_assets.fetching.deployment import FetchDeployment
 
-        return FetchDeployment(concurrency=self.concurrency, allow_networks=tuple(self.allow_networks))
+        return FetchDeployment(
+            concurrency=self.concurrency,
+            host_spacing_s=self.host_spacing,
+            allow_networks=tuple(self.allow_networks),
+        )

@@ -173,6 +173,16 @@ def test_the_bound_of_a_shard_is_its_deadlines():
     # 80 rows: on one host in ten waves of eight, on many in two of 64.
     assert means.longest_s(settings, rows=80, hosts=1) == 10 * 3 * 30 + 2 * 20
     assert means.longest_s(settings, rows=80, hosts=80) == 2 * 3 * 30 + 2 * 20
+    # Half a second before each of the 40 rows' three tries with up to three redirects, on either of two hosts.
+    spaced = means.model_copy(update={"host_spacing_s": 0.5})
+    assert spaced.longest_s(settings, rows=80, hosts=2) == 5 * 3 * 30 + 2 * 20 + 40 * 3 * 4 * 0.5
+
+
+def test_a_body_that_stops_being_http_ends_at_once():
+    """Not at the deadline, wherever the network cuts between head and body: that differs from try to try."""
+    with BadServer() as server, Fetcher(pictures.settings(retries=0), LOOPBACK) as fetcher:
+        results = [fetched for n in range(20) for fetched in fetcher.fetch([server.url(f"/chunks_make_no_sense?{n}")])]
+    assert {fetched.reason for fetched in results} == {Reason.PROTOCOL}
 
 
 def test_a_rows_status_and_final_url_are_those_of_its_last_answer():

@@ -1,7 +1,9 @@
 """The stream: order, bounds, manners, and that nothing is left behind however it ends."""
 
+import asyncio
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +16,7 @@ from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
 from laion_coco_assets.fetching.hosts import Hosts
 from laion_coco_assets.fetching.reasons import DESCRIPTIONS, TRANSIENT, Reason, Rejection
 from laion_coco_assets_tests.fetching import pictures
-from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer
+from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
 
 
 def means(**changes) -> FetchDeployment:
@@ -118,6 +120,86 @@ def test_requests_to_one_host_are_limited():
     with BadServer() as server, Fetcher(pictures.settings(), means(per_host=3)) as fetcher:
         assert all(got.reason is None for got in fetcher.fetch(server.url(f"/good?{n}") for n in range(60)))
     assert 1 <= server.most_at_once <= 3
+
+
+def test_a_slow_host_holds_back_no_other_within_the_window(monkeypatch: pytest.MonkeyPatch):
+    """Its rows come first, are more than there are slots, and end only when all of the other host's were asked for."""
+    asked = Counter()
+    all_quick = asyncio.Event()
+
+    async def slow(at: Connection) -> None:
+        await all_quick.wait()
+        await at.answer("200 OK", pictures.JPEG)
+
+    async def quick(at: Connection) -> None:
+        asked["quick"] += 1
+        if asked["quick"] == 40:
+            all_quick.set()
+        await at.answer("200 OK", pictures.JPEG)
+
+    monkeypatch.setitem(BEHAVIOURS, "/slow", slow)
+    monkeypatch.setitem(BEHAVIOURS, "/quick", quick)
+    two = {"slow.test": "127.0.0.1", "quick.test": "127.0.0.1"}
+    with BadServer() as server, Fetcher(pictures.settings(), means(hosts=two, concurrency=6, per_host=4)) as fetcher:
+        urls = [f"http://slow.test:{server.port}/slow?{n}" for n in range(80)]
+        urls += [f"http://quick.test:{server.port}/quick?{n}" for n in range(40)]
+        results = list(fetcher.fetch(urls))
+    assert [got.final_url for got in results] == urls
+    assert all(got.reason is None for got in results)
+
+
+def test_requests_to_one_host_keep_their_distance_and_other_hosts_do_not_wait():
+    """A host's second row has its turn an hour after the first: the others' rows come, and it is not asked for."""
+    three = {f"host{n}.test": "127.0.0.1" for n in range(3)}
+    with BadServer() as server, Fetcher(pictures.settings(), means(hosts=three, host_spacing_s=3600)) as fetcher:
+        urls = [f"http://host{n}.test:{server.port}/good?{n}" for n in (0, 1, 2)]
+        stream = fetcher.fetch([*urls, f"http://host0.test:{server.port}/good?again"])
+        assert [next(stream).reason for _ in urls] == [None] * 3
+        stream.close()
+        assert server.asked["/good?again"] == 0
+
+
+def test_spacing_is_counted_from_start_to_start():
+    now, starts = 100.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    async def scenario() -> None:
+        hosts = Hosts(8, 0, 1.0, clock=lambda: now, spacing_s=2.5, sleep=sleep)
+        line = asyncio.Semaphore(64)
+
+        async def request(host: str) -> None:
+            async with hosts.slot(host), hosts.turn(host, line):
+                starts.append((host, now))
+
+        await asyncio.gather(*(request("a") for _ in range(3)))
+        await request("b")
+        await request("a")
+        await sleep(1_000.0)
+        await request("c")
+        assert list(hosts._next) == ["c"]  # hosts that may be asked at once are forgotten
+
+    asyncio.run(scenario())
+    assert starts == [("a", 100.0), ("a", 102.5), ("a", 105.0), ("b", 105.0), ("a", 107.5), ("c", 1107.5)]
+
+
+def test_hosts_take_turns_however_many_rows_one_has():
+    order = []
+
+    async def scenario() -> None:
+        hosts, line = Hosts(8, 0, 1.0), asyncio.Semaphore(1)
+
+        async def request(host: str) -> None:
+            async with hosts.slot(host), hosts.turn(host, line):
+                order.append(host)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*(request(host) for host in "aaaaaabbb"))
+
+    asyncio.run(scenario())
+    assert "".join(order) == "aabababaa"  # its second row was in line before the other host's first
 
 
 def test_the_same_url_is_asked_for_once():
