@@ -14,23 +14,25 @@ class Agreement:
     """Of a precision with float32, over samples with at least two captions.
 
     Shares are of samples; correlations are Spearman's, within a sample, averaged; the largest difference of a score is
-    over all pairs.
+    over all pairs. `rn50x64_correlation` is None when no sample kept two captions in both.
     """
 
     samples: int
     same_winner: float
     same_top: float
     clip_l_correlation: float
-    rn50x64_correlation: float
+    rn50x64_correlation: float | None
     largest_difference: float
 
 
-def compare(half: Sequence[Ranking], exact: Sequence[Ranking]) -> Agreement:
-    """Two rankings of the same captions.
+def compare(half: Sequence[Ranking], exact: Sequence[Ranking]) -> Agreement | None:
+    """Two rankings of the same captions; None when no image has two.
 
     Final scores are compared where both kept the same captions: elsewhere they are of different texts.
     """
     pairs = [(a, b) for a, b in zip(half, exact, strict=True) if len(b.captions) > 1]
+    if not pairs:
+        return None
     finals = []
     for a, b in pairs:
         shared = [place for place in b.top if place in a.top]
@@ -43,7 +45,7 @@ def compare(half: Sequence[Ranking], exact: Sequence[Ranking]) -> Agreement:
         same_winner=float(np.mean([a.winner == b.winner for a, b in pairs])),
         same_top=float(np.mean([set(a.top) == set(b.top) for a, b in pairs])),
         clip_l_correlation=float(np.mean([spearman(a.scores, b.scores) for a, b in pairs])),
-        rn50x64_correlation=float(np.mean(finals)) if finals else float("nan"),
+        rn50x64_correlation=float(np.mean(finals)) if finals else None,
         largest_difference=float(max(np.abs(a.scores - b.scores).max() for a, b in pairs)),
     )
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ class Report:
         return self.tower_tflop * self.measurements["engine"].images_per_s
 
     def as_json(self) -> dict[str, Any]:
-        """The shape that is documented in docs/PERFORMANCE.md."""
+        """Seconds an image for each stage; `ratio` is to baselines in `baseline_dtype`; the agreement when there is one."""
         pipelines = {
             name: {
                 "images_per_s": each.images_per_s,
@@ -59,12 +59,14 @@ class Report:
         return {
             "device": self.device,
             "dtype": self.dtype,
+            "baseline_dtype": self.baseline_dtype,
             "images": self.images,
             **pipelines,
             "ratio": self.ratio,
             "tower_share": self.tower_share,
             "tflops": self.tflops,
             "matmul_tflops": self.matmul_tflops,
+            **({} if self.agreement is None else {"agreement": asdict(self.agreement)}),
         }
 
     def write(self, file: Path) -> None:
@@ -84,12 +86,16 @@ class Report:
             f"{self.tflops / self.matmul_tflops:.0%} of the {self.matmul_tflops:.3f} TFLOP/s of a matrix product here",
             highlight=False,
         )
+
+    def print_agreement(self, out: Console) -> None:
+        """In words, if there is one."""
         if self.agreement is not None:
             found = self.agreement
+            final = "none" if found.rn50x64_correlation is None else f"{found.rn50x64_correlation:.3f}"
             out.print(
                 f"{self.dtype} against float32, the same captions of {found.samples} images: same winner "
                 f"{found.same_winner:.0%}, same five {found.same_top:.0%}, rank correlation "
-                f"{found.clip_l_correlation:.3f} (ViT-L/14) and {found.rn50x64_correlation:.3f} (RN50x64), "
+                f"{found.clip_l_correlation:.3f} (ViT-L/14) and {final} (RN50x64), "
                 f"largest difference of a score {found.largest_difference:.4f}",
                 highlight=False,
             )

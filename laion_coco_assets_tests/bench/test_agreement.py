@@ -1,10 +1,18 @@
 """How a precision's ranking is compared with float32's."""
 
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from laion_coco_assets.bench.agreement import compare, spearman
 from laion_coco_assets.bench.engine import Ranking
+from laion_coco_assets.bench.models import Size
+from laion_coco_assets.bench.run import BenchSettings, run_bench
 
 
 def ranking(scores: list[float], top: tuple[int, ...], final: list[float]) -> Ranking:
@@ -19,11 +27,47 @@ def test_spearman() -> None:
     assert spearman(np.array([1.0, 1.0]), a[:2]) == 1, "all equal: no order to get wrong"
 
 
+def test_captions_without_rivals_have_no_ranking_to_compare() -> None:
+    alone = [ranking([0.3], (0,), [0.5])]
+    assert compare(alone, alone) is None
+    assert compare([], []) is None
+
+
 def test_compare_counts_winners_and_tops() -> None:
     exact = [ranking([0.3, 0.2, 0.1], (0, 1), [0.5, 0.4]), ranking([0.3, 0.2, 0.1], (0, 1), [0.5, 0.4])]
     half = [ranking([0.3, 0.2, 0.1], (0, 1), [0.5, 0.4]), ranking([0.3, 0.1, 0.2], (0, 2), [0.4, 0.5])]
     found = compare(half, exact)
+    assert found is not None
     assert (found.samples, found.same_winner, found.same_top) == (2, 0.5, 0.5)
     assert found.clip_l_correlation == pytest.approx(0.75)
     assert found.largest_difference == pytest.approx(0.1)
     assert half[1].winner == "c"
+
+
+def test_the_command_compares_a_precision_with_float32_and_sweeps_batch_sizes(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    out = Console(record=True, width=160, file=io.StringIO())
+    settings = BenchSettings(
+        size=Size.SMALL,
+        count=4,
+        plain_count=1,
+        rounds=1,
+        device="cpu",
+        dtype="bfloat16",
+        baseline_dtype="float32",
+        pipelines=("engine", "plain"),
+        sweep=(1, 2),
+        baseline_sweep=(1,),
+        json=file,
+    )
+    report = run_bench(settings, out, Console(quiet=True))
+    assert report.agreement is not None
+    assert 0 <= report.agreement.same_winner <= 1
+    assert report.agreement.clip_l_correlation > 0.8, "bfloat16 ranks about as float32 does"
+    found = json.loads(file.read_text())
+    assert (found["dtype"], found["baseline_dtype"]) == ("bfloat16", "float32")
+    assert found["agreement"] == asdict(report.agreement)
+    text = out.export_text()
+    assert "bfloat16 against float32" in text
+    assert "engine, by batch size" in text
+    assert "plain, by batch size" in text
