@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from laion_coco_assets.errors import UserError
+from laion_coco_assets.printable import harmless
 
 app = typer.Typer(
     name="laion-coco",
@@ -460,5 +461,5 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        err.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        err.print(f"[red]error:[/] {escape(harmless(str(error)))}", highlight=False, soft_wrap=True)
         sys.exit(2)

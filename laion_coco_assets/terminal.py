@@ -14,6 +14,7 @@ from rich.text import Text
 
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.errors import StoreError
+from laion_coco_assets.printable import harmless, printable
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
@@ -119,7 +120,7 @@ def export_and_report(store: ShardStore, shards: Sequence[str], target: ShardSto
                 made = export_shard(store, shard, target, bars)
             except StoreError as error:
                 failed.append(shard)
-                err.print(f"[red]{escape(shard)}:[/] {escape(str(error))}", highlight=False)
+                err.print(f"[red]{escape(shard)}:[/] {escape(harmless(str(error)))}", highlight=False)
             else:
                 samples += made.samples
                 if not made.samples:
@@ -141,7 +142,7 @@ def _shown(running: Iterator[ShardOutcome], bars: Bars, err: Console) -> list[Sh
         outcomes.append(outcome)
         bars.shard_done()
         for stage, message in outcome.errors.items():
-            err.print(f"[red]{escape(outcome.shard)}, {escape(stage)}:[/] {escape(message)}", highlight=False)
+            err.print(f"[red]{escape(outcome.shard)}, {escape(stage)}:[/] {escape(harmless(message))}", highlight=False)
     return outcomes
 
 
@@ -236,11 +237,3 @@ def skipped_lines(results: Sequence[RuleResult]) -> Iterator[str]:
     for (why, where), names in rules.items():
         more = f" and {len(where) - _SHARDS_NAMED:,} more" if len(where) > _SHARDS_NAMED else ""
         yield f"skipped in {', '.join(where[:_SHARDS_NAMED])}{more}: {why}: {', '.join(names)}"
-
-
-def printable(text: str) -> str:
-    """Text from the web as one cell: blanks are one space, and what a terminal would obey is written out."""
-    escaped = (
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in " ".join(text.split())
-    )
-    return "".join(escaped)

@@ -202,6 +202,18 @@ def test_a_bad_source_is_one_clear_error(
     assert "Traceback" not in error
 
 
+def test_an_error_that_quotes_a_file_does_not_command_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source.parquet"
+    pq.write_table(pa.table({"\x1b]0;mine\x07": ["x"], "\x9b2J": ["y"]}), source)
+    arguments = ("run", "--source", str(source), "--data-dir", str(tmp_path / "out"), "--profile", "demo")
+    assert laion_coco(*arguments, monkeypatch=monkeypatch) in {1, 2}
+    said = capsys.readouterr().err
+    assert r"\x1b]0;mine\x07" in said
+    assert not {"\x1b", "\x07", "\x9b"} & set(said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

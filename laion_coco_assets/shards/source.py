@@ -47,7 +47,7 @@ def list_sources(source: str) -> dict[str, "SourceShard"]:
     for path in _paths(source):
         shard = _shard(path)
         key = shard.key
-        if not key or "..." in key or any(ord(char) < 32 or char in "/\\" for char in key):
+        if not key or "..." in key or any(not char.isprintable() or char in "/\\" for char in key):
             raise SourceError(f"{path}: the file's stem names the shard, and {key!r} can not; rename the file")
         if key in found:
             raise SourceError(f"{path} and {found[key].path} would both be shard {key!r}; rename one, or name a glob")
