@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pyarrow as pa
 from upath import UPath
@@ -102,6 +102,7 @@ class TarShard(_Samples):
                         elif extension in _TEXTS:
                             sample.texts[extension] = _read(tar, member, _MAX_TEXT_BYTES)
                     yield sample
+                _require_end(stream, tar.offset)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise SourceError(f"{self.path}: not a whole tar file: {error}") from None
 
@@ -165,6 +166,17 @@ def _split(name: str) -> tuple[str, str]:
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, at_most: int) -> bytes:
     stream = tar.extractfile(member)
     return b"" if stream is None else stream.read(min(at_most, member.size))
+
+
+def _require_end(stream: IO[bytes], offset: int) -> None:
+    """Raises ReadError unless the archive ends at `offset`: tarfile takes a damaged or missing header for the end."""
+    stream.seek(offset)
+    block = stream.read(tarfile.BLOCKSIZE)
+    whole = len(block) == tarfile.BLOCKSIZE
+    while block and not any(block):
+        block = stream.read(1 << 20)
+    if block or not whole:
+        raise tarfile.ReadError(f"no member and no end of the archive at byte {offset}")
 
 
 def _head(path: UPath, at_most: int) -> bytes:

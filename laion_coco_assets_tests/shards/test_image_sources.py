@@ -210,6 +210,28 @@ def test_a_tar_cut_in_an_image_is_one_clear_error(tmp_path: Path) -> None:
         list(shard.images(1 << 20))
 
 
+def test_a_tar_damaged_or_cut_between_members_is_one_clear_error(tmp_path: Path) -> None:
+    whole = tar_source(tmp_path).read_bytes()
+    with tarfile.open(tmp_path / "00000.tar") as tar:
+        header = tar.getmember("002.jpg").offset
+    spoilt = [
+        whole[:header] + b"\xff" * 100 + whole[header + 100 :],  # damaged
+        whole[:header],  # cut at a header
+        whole[: header + 100],  # cut in a header
+        whole[:header] + bytes(512) + whole[header:],  # zeros in the middle
+        whole[:header] + bytes(100),  # cut in the end
+        whole + whole,  # two in a row
+    ]
+    for content in spoilt:
+        (tmp_path / "s.tar").write_bytes(content)
+        (shard,) = list_sources(str(tmp_path / "s.tar")).values()
+        with pytest.raises(SourceError, match="not a whole tar file"):
+            _ = shard.rows
+    (tmp_path / "s.tar").write_bytes(whole[:header] + bytes(512))  # one block says it, as tar itself has it
+    (shard,) = list_sources(str(tmp_path / "s.tar")).values()
+    assert shard.rows == 2
+
+
 def test_strange_names_and_records_are_text(tmp_path: Path) -> None:
     files = {
         "../../etc/x.jpg": JPEG,
