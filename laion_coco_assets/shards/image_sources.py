@@ -202,12 +202,12 @@ def _row(i: int, sample: Sample) -> dict[str, Any]:
             row[name] = number(record[given], pa.types.is_integer(type_))
         if given is not None and row[name] is not None:
             del record[given]
-    return row | {"source_extra": json.dumps(plain(record)) if record else None}
+    return row | {"source_extra": json.dumps(record) if record else None}
 
 
 def _text(record: dict[str, Any], names: dict[str, str], *known: str) -> str | None:
     for name in known:
-        value = record.get(names.get(name, ""))
+        value = record[names[name]] if name in names else None
         if isinstance(value, str):
             del record[names[name]]
             return _clean(value)
@@ -220,8 +220,9 @@ def _clean(text: str) -> str:
 
 
 def _record(content: bytes | None) -> dict[str, Any]:
+    """The JSON object; an empty one where there is none, or one nested too deep to be written again."""
     try:
-        record = json.loads(content or b"{}")
+        record = plain(json.loads(content or b"{}"))
     except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -232,6 +232,20 @@ def test_a_tar_damaged_or_cut_between_members_is_one_clear_error(tmp_path: Path)
     assert shard.rows == 2
 
 
+def test_an_odd_record_costs_no_other_row(tmp_path: Path) -> None:
+    deep = {f"{d}": b'{"caption": "c", "x": ' + b"[" * d + b"]" * d + b"}" for d in range(100, 1200, 50)}
+    files = {"a.jpg": JPEG, "a.json": b'{"": "x"}'}
+    for name, content in deep.items():
+        files |= {f"{name}.jpg": JPEG, f"{name}.json": content}
+    write_tar(tmp_path / "s.tar", files | {"z.jpg": JPEG, "z.json": record(B, "z")})
+    first, *odd, last = rows_of(tmp_path / "s.tar")
+    assert (first["URL"], json.loads(first["source_extra"])) == ("s.tar/a.jpg", {"": "x"})
+    assert (last["URL"], last["TEXT"]) == (B, "z")
+    assert odd[0]["TEXT"] == "c"
+    assert (odd[-1]["TEXT"], odd[-1]["source_extra"]) == (None, None)
+    assert all(row["reason"] is None for row in odd)
+
+
 def test_strange_names_and_records_are_text(tmp_path: Path) -> None:
     files = {
         "../../etc/x.jpg": JPEG,
