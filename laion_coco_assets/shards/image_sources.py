@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import IO, Any, Final
+from urllib.parse import quote
 
 import pyarrow as pa
 from upath import UPath
@@ -43,7 +44,7 @@ _BATCH_ROWS: Final = 256
 
 @dataclass
 class Sample:
-    """An image with its caption and record, as far as they are there. `name` stands for the URL where there is none."""
+    """An image with its caption and record, as far as they are there. `name`, quoted, stands for the URL where there is none."""
 
     name: str
     image: bytes | None = None
@@ -191,7 +192,8 @@ def _row(i: int, sample: Sample) -> dict[str, Any]:
     url, text = (_text(record, names, *known) for known in (("url",), ("text", "caption")))
     if "txt" in sample.texts:
         text = sample.texts["txt"].decode("utf-8", "replace").strip()
-    url = url or _clean(sample.name)
+    # As in a URL: names stay distinct where a URL's fragment is cut off, and bytes that are no text are text.
+    url = url or quote(sample.name, errors="surrogateescape")
     row: dict[str, Any] = {"row": i, "sample_id": sample_id(url, text), "URL": url, "TEXT": text}
     for name, type_ in CARRIED_OVER.items():
         given = names.get(f"original_{name}".casefold()) or names.get(
@@ -215,7 +217,7 @@ def _text(record: dict[str, Any], names: dict[str, str], *known: str) -> str | N
 
 
 def _clean(text: str) -> str:
-    """Names and JSON may hold halves of characters, which parquet can not."""
+    """JSON may hold halves of characters, which parquet can not."""
     return text.encode(errors="replace").decode()
 
 

@@ -15,6 +15,7 @@ from laion_coco_assets.errors import SourceError
 from laion_coco_assets.fetching.fetcher import Fetcher
 from laion_coco_assets.fetching.rows import fetch_shard
 from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.publishing.removals import RemovalList
 from laion_coco_assets.runner import run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
@@ -131,8 +132,8 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     rows = rows_of(folder_source(tmp_path))
     assert [(row["URL"], row["TEXT"], row["reason"]) for row in rows] == [
         (A, "an ape", None),
-        ("my photos/b.jpg", "a bee", None),
-        ("my photos/c.webp", None, "not_an_image"),
+        ("my%20photos/b.jpg", "a bee", None),
+        ("my%20photos/c.webp", None, "not_an_image"),
     ]
     assert rows[0]["hash"] == 5
     assert [row["image"] for row in rows] == [PNG, JPEG, None]
@@ -246,6 +247,26 @@ def test_an_odd_record_costs_no_other_row(tmp_path: Path) -> None:
     assert all(row["reason"] is None for row in odd)
 
 
+def test_names_that_stand_for_urls_are_distinct_and_can_be_taken_down(tmp_path: Path) -> None:
+    photos = tmp_path / "Photos"
+    photos.mkdir()
+    names = ["a#1.jpg", "a#2.jpg", "a%231.jpg", "a?.jpg", "my cat.jpg"]
+    for name in names:
+        (photos / name).write_bytes(JPEG)
+    rows = rows_of(photos)
+    assert [row["URL"] for row in rows] == [
+        "Photos/a%231.jpg",
+        "Photos/a%232.jpg",
+        "Photos/a%25231.jpg",
+        "Photos/a%3F.jpg",
+        "Photos/my%20cat.jpg",
+    ]
+    assert [row["reason"] for row in rows] == [None] * 5
+    for entry, row in [*((row["URL"], row) for row in rows), ("Photos/my cat.jpg", rows[4])]:
+        removals = RemovalList.of([entry])
+        assert [each for each in rows if removals.entry(each["sample_id"], each["URL"])] == [row]
+
+
 def test_strange_names_and_records_are_text(tmp_path: Path) -> None:
     files = {
         "../../etc/x.jpg": JPEG,
@@ -257,7 +278,7 @@ def test_strange_names_and_records_are_text(tmp_path: Path) -> None:
     }
     write_tar(tmp_path / "s.tar", files)
     rows = rows_of(tmp_path / "s.tar")
-    assert [row["URL"] for row in rows] == ["s.tar/../../etc/x.jpg", "s.tar/b?.jpg", "s.tar/c.jpg", "s.tar/d.jpg"]
+    assert [row["URL"] for row in rows] == ["s.tar/../../etc/x.jpg", "s.tar/b%FF.jpg", "s.tar/c.jpg", "s.tar/d.jpg"]
     assert [row["reason"] for row in rows] == [None] * 4
     assert rows[2]["TEXT"] == "?"
     assert json.loads(rows[2]["source_extra"]) == {"url": 5, "WIDTH": "wide", "deep": None}
