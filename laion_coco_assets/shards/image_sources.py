@@ -115,7 +115,7 @@ class FolderShard(_Samples):
     @staticmethod
     def is_one(path: UPath) -> bool:
         """Whether there is an image file in the folder."""
-        return any(_split(each.name)[1] in PICTURES for each in path.iterdir())
+        return any(_extension(each.name) in PICTURES for each in path.iterdir())
 
     @property
     def version(self) -> str:
@@ -138,9 +138,9 @@ class FolderShard(_Samples):
         there = {each.name: each for each in files}
         try:
             for each in files:
-                stem, _, extension = each.name.rpartition(".")
-                if extension.lower() not in PICTURES:
+                if _extension(each.name) not in PICTURES:
                     continue
+                stem = each.name.rpartition(".")[0]
                 sample = Sample(f"{self.path.name}/{each.name}")
                 sample.image = _head(each, max_bytes)
                 beside = {text: there[f"{stem}.{text}"] for text in _TEXTS if f"{stem}.{text}" in there}
@@ -152,7 +152,7 @@ class FolderShard(_Samples):
     def _files(self) -> list[UPath]:
         wanted = PICTURES.union(_TEXTS)
         return sorted(
-            (each for each in self.path.iterdir() if each.name.rpartition(".")[2].lower() in wanted),
+            (each for each in self.path.iterdir() if _extension(each.name) in wanted),
             key=lambda each: each.name,
         )
 
@@ -162,6 +162,11 @@ def _split(name: str) -> tuple[str, str]:
     folder, slash, base = name.rpartition("/")
     stem, _, extension = base.partition(".")
     return f"{folder}{slash}{stem}", extension.lower()
+
+
+def _extension(name: str) -> str:
+    """Of a file in a folder: what is behind its last dot; empty without one."""
+    return name.rpartition(".")[2].lower() if "." in name else ""
 
 
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, at_most: int) -> bytes:

@@ -139,6 +139,19 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert [row["image"] for row in rows] == [PNG, JPEG, None]
 
 
+def test_a_folder_of_names_with_dots_is_a_source(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "png").write_bytes(PNG)  # a name without an extension
+    with pytest.raises(SourceError, match="nor a tar or images"):
+        list_sources(str(photos))
+    (photos / "img.0001.jpg").write_bytes(JPEG)
+    (photos / "img.0001.txt").write_text("one")
+    assert [(row["URL"], row["TEXT"], row["reason"]) for row in rows_of(photos)] == [
+        ("photos/img.0001.jpg", "one", None)
+    ]
+
+
 @pytest.mark.parametrize("make", [tar_source, parquet_source, folder_source])
 def test_the_stage_runs_on_it_and_its_checks_pass(make: Callable[[Path], Path], tmp_path: Path) -> None:
     source = make(tmp_path)
