@@ -85,7 +85,10 @@ class _Samples(SourceShard):
 
 @dataclass(frozen=True)
 class TarShard(_Samples):
-    """A WebDataset tar. Members of one name up to the first dot, one behind the other, are a sample."""
+    """A WebDataset tar. Members of one name up to the first dot, one behind the other, are a sample.
+
+    Of several images there each is a sample, with the same texts, as in a folder.
+    """
 
     def samples(self, max_bytes: int) -> Iterator[Sample]:
         """See `_Samples`."""
@@ -96,13 +99,19 @@ class TarShard(_Samples):
                     if key.rpartition("/")[2].startswith("__"):
                         continue  # metadata, by WebDataset's convention
                     sample = Sample(f"{self.path.name}/{key}")
+                    further = []  # read when it is their turn: one image at a time is in memory
                     for _, extension, member in files:
-                        if extension in PICTURES and sample.image is None:
+                        if extension in PICTURES and sample.image is not None:
+                            further.append(member)
+                        elif extension in PICTURES:
                             sample.name = f"{self.path.name}/{member.name}"
                             sample.image = _read(tar, member, max_bytes)
                         elif extension in _TEXTS:
                             sample.texts[extension] = _read(tar, member, _MAX_TEXT_BYTES)
                     yield sample
+                    for member in further:
+                        name = f"{self.path.name}/{member.name}"
+                        yield Sample(name, _read(tar, member, max_bytes), sample.texts)
                 _require_end(stream, tar.offset)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise SourceError(f"{self.path}: not a whole tar file: {error}") from None

@@ -260,6 +260,28 @@ def test_an_odd_record_costs_no_other_row(tmp_path: Path) -> None:
     assert all(row["reason"] is None for row in odd)
 
 
+@pytest.mark.parametrize("place", ["s.tar", "s"])
+def test_each_image_of_one_name_is_a_row(place: str, tmp_path: Path) -> None:
+    same = {"a.jpg": JPEG, "b.jpg": JPEG, "b.png": PNG, "b.txt": b"a bee"}
+    with_url = {"c.jpg": JPEG, "c.json": record(A, "c"), "c.png": PNG, "d.jpg": JPEG}
+    if place == "s":
+        (tmp_path / "s").mkdir()
+        for name, content in (same | with_url).items():
+            (tmp_path / "s" / name).write_bytes(content)
+    else:
+        write_tar(tmp_path / "s.tar", same | with_url)
+    rows = rows_of(tmp_path / place)
+    assert [(row["URL"], row["TEXT"], row["reason"]) for row in rows] == [
+        (f"{place}/a.jpg", None, None),
+        (f"{place}/b.jpg", "a bee", None),
+        (f"{place}/b.png", "a bee", None),
+        (A, "c", None),
+        (A, "c", "duplicate_url"),
+        (f"{place}/d.jpg", None, None),
+    ]
+    assert [row["image"] for row in rows] == [JPEG, JPEG, PNG, JPEG, None, JPEG]
+
+
 def test_names_that_stand_for_urls_are_distinct_and_can_be_taken_down(tmp_path: Path) -> None:
     photos = tmp_path / "Photos"
     photos.mkdir()
