@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,14 +27,19 @@ _SUFFIXES: Final = (".txt", ".parquet")
 
 @dataclass(frozen=True)
 class RemovalList:
-    """Entries in one spelling each. URLs stand without scheme and fragment: a picture is the same over http and https."""
+    """Entries in one spelling each. URLs stand without scheme and fragment: a picture is the same over http and https.
+
+    A row whose image was there already may have another text for a URL, a file's name most often. `names` are the entries
+    that such a text may equal.
+    """
 
     sample_ids: frozenset[str] = frozenset()
     urls: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.sample_ids or self.urls or self.domains)
+        return bool(self.sample_ids or self.urls or self.domains or self.names)
 
     def entry(self, sample_id: str, *urls: str | None) -> str | None:
         """The entry that a row matches, as `domain example.com`; None when it may be published.
@@ -44,11 +50,14 @@ class RemovalList:
         """
         if sample_id in self.sample_ids:
             return f"sample_id {sample_id}"
-        if not (self.urls or self.domains):
+        if not (self.urls or self.domains or self.names):
             return None
         for url in urls:
             host, bare = _canonical(url or "")
-            if bare in self.urls:
+            if not host:
+                if bare in self.names:
+                    return f"URL {bare}"
+            elif bare in self.urls:
                 return f"URL {bare}"
             for domain in _parents(host):
                 if domain in self.domains:
@@ -62,11 +71,11 @@ class RemovalList:
         Raises:
             ValueError: an entry that is none of these.
         """
-        kinds: dict[str, set[str]] = {name: set() for name in _COLUMNS}
+        kinds: dict[str, set[str]] = {kind: set() for kind in (*_COLUMNS, "name")}
         for text in entries:
-            kind, entry = _parsed(text)
-            kinds[kind].add(entry)
-        return cls(frozenset(kinds["sample_id"]), frozenset(kinds["url"]), frozenset(kinds["domain"]))
+            for kind, entry in _parsed(text):
+                kinds[kind].add(entry)
+        return cls(*(frozenset(each) for each in kinds.values()))
 
     @classmethod
     def load(cls, where: str) -> Self:
@@ -136,28 +145,34 @@ def _parquet_entries(path: UPath, table: pa.Table) -> Iterator[tuple[str, str]]:
                 yield f"{name} of row {number}", str(value)
 
 
-def _parsed(text: str) -> tuple[str, str]:
-    """Kind and canonical spelling of an entry."""
+def _parsed(text: str) -> list[tuple[str, str]]:
+    """What an entry may mean: kinds and canonical spellings."""
     bare = text.strip()
     if _SAMPLE_ID.fullmatch(bare.lower()):
-        return "sample_id", bare.lower()
+        return [("sample_id", bare.lower())]
+    found = []
+    host, name = _canonical(bare)
+    if not host and name.rpartition("/")[2]:
+        found.append(("name", name))
     if "/" in bare:
         host, url = _canonical(bare if "://" in bare else f"http://{bare}")
         if host:
-            return "url", url
+            found.append(("url", url))
     else:
         host, _ = _canonical(f"http://{bare.removeprefix('*').removeprefix('.')}/")
-        if host:
-            return "domain", host
-    raise ValueError(f"{bare[:100]!r} is neither a URL nor a sample_id nor a domain")
+        # A name without a folder may be one, too, but a mistyped domain must not pass for it.
+        found = [("domain", host), *found] if host else []
+    if not found:
+        raise ValueError(f"{bare[:100]!r} is neither a URL nor a sample_id nor a domain")
+    return found
 
 
 def _canonical(url: str) -> tuple[str, str]:
-    """Host, and the URL without scheme and fragment; no host and the text itself where there is no such URL."""
+    """Host, and the URL without scheme and fragment; where there is no such URL, no host and the text, quoted."""
     try:
         parsed = check_url(url)
     except RejectedError:
-        return "", url.strip()
+        return "", quote(url.strip(), safe="/%", errors="replace")
     return (parsed.raw_host or "").removesuffix("."), str(parsed).partition("://")[2]
 
 

@@ -6,7 +6,8 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any, Final
+from typing import IO, Any, Final
+from urllib.parse import quote
 
 import pyarrow as pa
 from upath import UPath
@@ -43,7 +44,7 @@ _BATCH_ROWS: Final = 256
 
 @dataclass
 class Sample:
-    """An image with its caption and record, as far as they are there. `name` stands for the URL where there is none."""
+    """An image with its caption and record, as far as they are there. `name`, quoted, stands for the URL where there is none."""
 
     name: str
     image: bytes | None = None
@@ -84,7 +85,10 @@ class _Samples(SourceShard):
 
 @dataclass(frozen=True)
 class TarShard(_Samples):
-    """A WebDataset tar. Members of one name up to the first dot, one behind the other, are a sample."""
+    """A WebDataset tar. Members of one name up to the first dot, one behind the other, are a sample.
+
+    Of several images there each is a sample, with the same texts, as in a folder.
+    """
 
     def samples(self, max_bytes: int) -> Iterator[Sample]:
         """See `_Samples`."""
@@ -95,13 +99,20 @@ class TarShard(_Samples):
                     if key.rpartition("/")[2].startswith("__"):
                         continue  # metadata, by WebDataset's convention
                     sample = Sample(f"{self.path.name}/{key}")
+                    further = []  # read when it is their turn: one image at a time is in memory
                     for _, extension, member in files:
-                        if extension in PICTURES and sample.image is None:
+                        if extension in PICTURES and sample.image is not None:
+                            further.append(member)
+                        elif extension in PICTURES:
                             sample.name = f"{self.path.name}/{member.name}"
                             sample.image = _read(tar, member, max_bytes)
                         elif extension in _TEXTS:
                             sample.texts[extension] = _read(tar, member, _MAX_TEXT_BYTES)
                     yield sample
+                    for member in further:
+                        name = f"{self.path.name}/{member.name}"
+                        yield Sample(name, _read(tar, member, max_bytes), sample.texts)
+                _require_end(stream, tar.offset)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise SourceError(f"{self.path}: not a whole tar file: {error}") from None
 
@@ -113,7 +124,7 @@ class FolderShard(_Samples):
     @staticmethod
     def is_one(path: UPath) -> bool:
         """Whether there is an image file in the folder."""
-        return any(_split(each.name)[1] in PICTURES for each in path.iterdir())
+        return any(_extension(each.name) in PICTURES for each in path.iterdir())
 
     @property
     def version(self) -> str:
@@ -136,9 +147,9 @@ class FolderShard(_Samples):
         there = {each.name: each for each in files}
         try:
             for each in files:
-                stem, _, extension = each.name.rpartition(".")
-                if extension.lower() not in PICTURES:
+                if _extension(each.name) not in PICTURES:
                     continue
+                stem = each.name.rpartition(".")[0]
                 sample = Sample(f"{self.path.name}/{each.name}")
                 sample.image = _head(each, max_bytes)
                 beside = {text: there[f"{stem}.{text}"] for text in _TEXTS if f"{stem}.{text}" in there}
@@ -150,7 +161,7 @@ class FolderShard(_Samples):
     def _files(self) -> list[UPath]:
         wanted = PICTURES.union(_TEXTS)
         return sorted(
-            (each for each in self.path.iterdir() if each.name.rpartition(".")[2].lower() in wanted),
+            (each for each in self.path.iterdir() if _extension(each.name) in wanted),
             key=lambda each: each.name,
         )
 
@@ -162,9 +173,25 @@ def _split(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", extension.lower()
 
 
+def _extension(name: str) -> str:
+    """Of a file in a folder: what is behind its last dot; empty without one."""
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, at_most: int) -> bytes:
     stream = tar.extractfile(member)
     return b"" if stream is None else stream.read(min(at_most, member.size))
+
+
+def _require_end(stream: IO[bytes], offset: int) -> None:
+    """Raises ReadError unless the archive ends at `offset`: tarfile takes a damaged or missing header for the end."""
+    stream.seek(offset)
+    block = stream.read(tarfile.BLOCKSIZE)
+    whole = len(block) == tarfile.BLOCKSIZE
+    while block and not any(block):
+        block = stream.read(1 << 20)
+    if block or not whole:
+        raise tarfile.ReadError(f"no member and no end of the archive at byte {offset}")
 
 
 def _head(path: UPath, at_most: int) -> bytes:
@@ -179,7 +206,8 @@ def _row(i: int, sample: Sample) -> dict[str, Any]:
     url, text = (_text(record, names, *known) for known in (("url",), ("text", "caption")))
     if "txt" in sample.texts:
         text = sample.texts["txt"].decode("utf-8", "replace").strip()
-    url = url or _clean(sample.name)
+    # As in a URL: names stay distinct where a URL's fragment is cut off, and bytes that are no text are text.
+    url = url or quote(sample.name, errors="surrogateescape")
     row: dict[str, Any] = {"row": i, "sample_id": sample_id(url, text), "URL": url, "TEXT": text}
     for name, type_ in CARRIED_OVER.items():
         given = names.get(f"original_{name}".casefold()) or names.get(
@@ -190,12 +218,12 @@ def _row(i: int, sample: Sample) -> dict[str, Any]:
             row[name] = number(record[given], pa.types.is_integer(type_))
         if given is not None and row[name] is not None:
             del record[given]
-    return row | {"source_extra": json.dumps(plain(record)) if record else None}
+    return row | {"source_extra": json.dumps(record) if record else None}
 
 
 def _text(record: dict[str, Any], names: dict[str, str], *known: str) -> str | None:
     for name in known:
-        value = record.get(names.get(name, ""))
+        value = record[names[name]] if name in names else None
         if isinstance(value, str):
             del record[names[name]]
             return _clean(value)
@@ -203,13 +231,14 @@ def _text(record: dict[str, Any], names: dict[str, str], *known: str) -> str | N
 
 
 def _clean(text: str) -> str:
-    """Names and JSON may hold halves of characters, which parquet can not."""
+    """JSON may hold halves of characters, which parquet can not."""
     return text.encode(errors="replace").decode()
 
 
 def _record(content: bytes | None) -> dict[str, Any]:
+    """The JSON object; an empty one where there is none, or one nested too deep to be written again."""
     try:
-        record = json.loads(content or b"{}")
+        record = plain(json.loads(content or b"{}"))
     except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -25,6 +25,12 @@ OTHER = "f" * 32
         ("*.a.com", "http://a.com/"),
         ("bücher.example", "http://xn--bcher-kva.example/x"),
         ("192.0.2.1", "http://192.0.2.1/x"),
+        ("Photos/my cat.jpg", "Photos/my cat.jpg"),
+        ("Photos/my cat.jpg", "Photos/my%20cat.jpg"),
+        ("my%20photos/b.jpg", "my%20photos/b.jpg"),
+        ("00000.tar/b.jpg", "00000.tar/b.jpg"),
+        ("b.jpg", "b.jpg"),
+        ("ftp://a.com/x.jpg", "ftp://a.com/x.jpg"),
     ],
 )
 def test_an_entry_means_its_rows(entry: str, url: str) -> None:
@@ -42,6 +48,9 @@ def test_an_entry_means_its_rows(entry: str, url: str) -> None:
         ("img.a.com", "http://a.com/x"),
         ("a.com", None),
         ("a.com", "no URL"),
+        ("photos", "photos/cat.jpg"),
+        ("Photos/cat.jpg", "photos/cat.jpg"),
+        ("00000.tar/b.jpg", "00000.tar/a/../b.jpg"),
     ],
 )
 def test_an_entry_means_no_other_rows(entry: str, url: str | None) -> None:
@@ -58,7 +67,9 @@ def test_a_folder_of_text_and_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.table({"Url": ["http://b.com/z", None], "DOMAIN": [None, "c.com"]}), tmp_path / "two.parquet")
     (tmp_path / "README.md").write_text("not a list")
     found = RemovalList.load(str(tmp_path))
-    assert found == RemovalList(frozenset({ID}), frozenset({"a.com/x", "b.com/z"}), frozenset({"c.com"}))
+    assert found == RemovalList(
+        frozenset({ID}), frozenset({"a.com/x", "b.com/z"}), frozenset({"c.com"}), frozenset({"c.com"})
+    )
     assert not RemovalList.load("")
 
 
@@ -67,6 +78,7 @@ def test_a_folder_of_text_and_parquet(tmp_path: Path) -> None:
     [
         ("none.txt", None, "not there"),
         ("bad.txt", b"a.com\nnot a domain\n", "line 2: 'not a domain' is neither a URL nor a sample_id nor a domain"),
+        ("cut.txt", b"http://\n", "line 1: 'http://' is neither"),
         ("latin.txt", b"b\xfccher.example", "can not be read"),
         ("bad.parquet", b"no parquet", "can not be read"),
         ("nohttp://scheme", None, "removal list"),

@@ -15,6 +15,7 @@ from laion_coco_assets.errors import SourceError
 from laion_coco_assets.fetching.fetcher import Fetcher
 from laion_coco_assets.fetching.rows import fetch_shard
 from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.publishing.removals import RemovalList
 from laion_coco_assets.runner import run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
@@ -131,11 +132,24 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     rows = rows_of(folder_source(tmp_path))
     assert [(row["URL"], row["TEXT"], row["reason"]) for row in rows] == [
         (A, "an ape", None),
-        ("my photos/b.jpg", "a bee", None),
-        ("my photos/c.webp", None, "not_an_image"),
+        ("my%20photos/b.jpg", "a bee", None),
+        ("my%20photos/c.webp", None, "not_an_image"),
     ]
     assert rows[0]["hash"] == 5
     assert [row["image"] for row in rows] == [PNG, JPEG, None]
+
+
+def test_a_folder_of_names_with_dots_is_a_source(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "png").write_bytes(PNG)  # a name without an extension
+    with pytest.raises(SourceError, match="nor a tar or images"):
+        list_sources(str(photos))
+    (photos / "img.0001.jpg").write_bytes(JPEG)
+    (photos / "img.0001.txt").write_text("one")
+    assert [(row["URL"], row["TEXT"], row["reason"]) for row in rows_of(photos)] == [
+        ("photos/img.0001.jpg", "one", None)
+    ]
 
 
 @pytest.mark.parametrize("make", [tar_source, parquet_source, folder_source])
@@ -210,6 +224,84 @@ def test_a_tar_cut_in_an_image_is_one_clear_error(tmp_path: Path) -> None:
         list(shard.images(1 << 20))
 
 
+def test_a_tar_damaged_or_cut_between_members_is_one_clear_error(tmp_path: Path) -> None:
+    whole = tar_source(tmp_path).read_bytes()
+    with tarfile.open(tmp_path / "00000.tar") as tar:
+        header = tar.getmember("002.jpg").offset
+    spoilt = [
+        whole[:header] + b"\xff" * 100 + whole[header + 100 :],  # damaged
+        whole[:header],  # cut at a header
+        whole[: header + 100],  # cut in a header
+        whole[:header] + bytes(512) + whole[header:],  # zeros in the middle
+        whole[:header] + bytes(100),  # cut in the end
+        whole + whole,  # two in a row
+    ]
+    for content in spoilt:
+        (tmp_path / "s.tar").write_bytes(content)
+        (shard,) = list_sources(str(tmp_path / "s.tar")).values()
+        with pytest.raises(SourceError, match="not a whole tar file"):
+            _ = shard.rows
+    (tmp_path / "s.tar").write_bytes(whole[:header] + bytes(512))  # one block says it, as tar itself has it
+    (shard,) = list_sources(str(tmp_path / "s.tar")).values()
+    assert shard.rows == 2
+
+
+def test_an_odd_record_costs_no_other_row(tmp_path: Path) -> None:
+    deep = {f"{d}": b'{"caption": "c", "x": ' + b"[" * d + b"]" * d + b"}" for d in range(100, 1200, 50)}
+    files = {"a.jpg": JPEG, "a.json": b'{"": "x"}'}
+    for name, content in deep.items():
+        files |= {f"{name}.jpg": JPEG, f"{name}.json": content}
+    write_tar(tmp_path / "s.tar", files | {"z.jpg": JPEG, "z.json": record(B, "z")})
+    first, *odd, last = rows_of(tmp_path / "s.tar")
+    assert (first["URL"], json.loads(first["source_extra"])) == ("s.tar/a.jpg", {"": "x"})
+    assert (last["URL"], last["TEXT"]) == (B, "z")
+    assert odd[0]["TEXT"] == "c"
+    assert (odd[-1]["TEXT"], odd[-1]["source_extra"]) == (None, None)
+    assert all(row["reason"] is None for row in odd)
+
+
+@pytest.mark.parametrize("place", ["s.tar", "s"])
+def test_each_image_of_one_name_is_a_row(place: str, tmp_path: Path) -> None:
+    same = {"a.jpg": JPEG, "b.jpg": JPEG, "b.png": PNG, "b.txt": b"a bee"}
+    with_url = {"c.jpg": JPEG, "c.json": record(A, "c"), "c.png": PNG, "d.jpg": JPEG}
+    if place == "s":
+        (tmp_path / "s").mkdir()
+        for name, content in (same | with_url).items():
+            (tmp_path / "s" / name).write_bytes(content)
+    else:
+        write_tar(tmp_path / "s.tar", same | with_url)
+    rows = rows_of(tmp_path / place)
+    assert [(row["URL"], row["TEXT"], row["reason"]) for row in rows] == [
+        (f"{place}/a.jpg", None, None),
+        (f"{place}/b.jpg", "a bee", None),
+        (f"{place}/b.png", "a bee", None),
+        (A, "c", None),
+        (A, "c", "duplicate_url"),
+        (f"{place}/d.jpg", None, None),
+    ]
+    assert [row["image"] for row in rows] == [JPEG, JPEG, PNG, JPEG, None, JPEG]
+
+
+def test_names_that_stand_for_urls_are_distinct_and_can_be_taken_down(tmp_path: Path) -> None:
+    photos = tmp_path / "Photos"
+    photos.mkdir()
+    names = ["a#1.jpg", "a#2.jpg", "a%231.jpg", "a?.jpg", "my cat.jpg"]
+    for name in names:
+        (photos / name).write_bytes(JPEG)
+    rows = rows_of(photos)
+    assert [row["URL"] for row in rows] == [
+        "Photos/a%231.jpg",
+        "Photos/a%232.jpg",
+        "Photos/a%25231.jpg",
+        "Photos/a%3F.jpg",
+        "Photos/my%20cat.jpg",
+    ]
+    assert [row["reason"] for row in rows] == [None] * 5
+    for entry, row in [*((row["URL"], row) for row in rows), ("Photos/my cat.jpg", rows[4])]:
+        removals = RemovalList.of([entry])
+        assert [each for each in rows if removals.entry(each["sample_id"], each["URL"])] == [row]
+
+
 def test_strange_names_and_records_are_text(tmp_path: Path) -> None:
     files = {
         "../../etc/x.jpg": JPEG,
@@ -221,7 +313,7 @@ def test_strange_names_and_records_are_text(tmp_path: Path) -> None:
     }
     write_tar(tmp_path / "s.tar", files)
     rows = rows_of(tmp_path / "s.tar")
-    assert [row["URL"] for row in rows] == ["s.tar/../../etc/x.jpg", "s.tar/b?.jpg", "s.tar/c.jpg", "s.tar/d.jpg"]
+    assert [row["URL"] for row in rows] == ["s.tar/../../etc/x.jpg", "s.tar/b%FF.jpg", "s.tar/c.jpg", "s.tar/d.jpg"]
     assert [row["reason"] for row in rows] == [None] * 4
     assert rows[2]["TEXT"] == "?"
     assert json.loads(rows[2]["source_extra"]) == {"url": 5, "WIDTH": "wide", "deep": None}
