@@ -69,7 +69,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                 rows = origin.rows
                 record = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
                 work = Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), lambda: record)
-                return refetch_work(files, work, client, reasons) if reasons else work
+                return refetch_work(files, work, client, reasons, context.run.run_id) if reasons else work
 
             return run_shards(context, profile, files, progress, plan)
 
