@@ -67,9 +67,13 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                 if reasons and origin.brings_images:
                     raise SourceError(f"{origin.path} brings its images along: there is nothing to ask for again")
                 rows = origin.rows
-                record = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
-                work = Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), lambda: record)
-                return refetch_work(files, work, client, reasons) if reasons else work
+
+                def record() -> dict[str, Any]:
+                    said = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
+                    return {**said, "brings_images": origin.brings_images}
+
+                work = Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), record)
+                return refetch_work(files, work, client, reasons, context.run.run_id) if reasons else work
 
             return run_shards(context, profile, files, progress, plan)
 

@@ -24,10 +24,11 @@ _STAGE = Stage.FETCHED_IMAGES
 _COUNTED_AT_ONCE: Final = 10_000
 
 
-def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set[Reason]) -> Work:
+def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set[Reason], run_id: str) -> Work:
     """The work of `fetched_images` on a shard whose file is there, as work on its rows with `reasons` alone.
 
-    `work` itself comes back when the file has no such row: it is complete, and is skipped.
+    `work` itself comes back when the file has no such row, or was made by this very run, which tries again for the
+    sake of another shard: it is complete, and is skipped.
 
     Raises:
         StoreError: no file yet, or one of other settings or another source.
@@ -39,13 +40,16 @@ def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set
             f"{store.path(_STAGE, shard)} was made with other settings or from another source: "
             "retrying would mix them; fetch the shard as a whole first"
         )
+    before = info.metadata.get("refetches", [])
+    if before and before[-1].get("run") == run_id:
+        return work
     rows = wanted_rows(store, shard, reasons)
     if not rows:
         return work
 
     def record() -> dict[str, Any]:
-        this = {"content": info.content, "reasons": sorted(reasons), "rows": rows}
-        return {**work.record(), "refetches": [*info.metadata.get("refetches", []), this]}
+        this = {"content": info.content, "reasons": sorted(reasons), "rows": rows, "run": run_id}
+        return {**work.record(), "refetches": [*before, this]}
 
     return Work(
         work.key,

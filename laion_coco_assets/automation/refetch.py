@@ -107,7 +107,8 @@ class _Look:
 
 def _read(store: ShardStore, shard: str) -> _File:
     info = store.info(_STAGE, shard)
-    if info is None:  # cleared away to make room: there is nothing to ask again for
+    # Cleared away to make room, or never fetched: there is nothing to ask again for.
+    if info is None or info.metadata.get("brings_images"):
         return _File(transient=0, refetches=0)
     return _File(wanted_rows(store, shard, TRANSIENT), len(info.metadata.get("refetches", [])))
 

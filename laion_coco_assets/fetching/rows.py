@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import islice, tee
 from typing import TYPE_CHECKING, Final
 
@@ -18,10 +19,11 @@ _APPEND_ROWS: Final = 50
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
-def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[list[Row]]:
+def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Generator[list[Row], None, None]:
     """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again.
 
-    Images that the source brings along go through the same limits, and nothing is fetched.
+    Images that the source brings along go through the same limits, and nothing is fetched. Closing the iterator ends what
+    is under way.
     """
     rows = (row for batch in source.batches() for row in batch.to_pylist())
     seen, ids = SeenUrls(), SampleIds()
@@ -40,7 +42,10 @@ def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Iterator[
         fetched = fetcher.judge(zip(urls(), images, strict=True), seen)
     else:
         fetched = fetcher.fetch(urls(), seen)
-    return chunks((fetched_row(row, result, ids) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS)
+    with closing(fetched):
+        yield from chunks(
+            (fetched_row(row, result, ids) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS
+        )
 
 
 def fetched_row(source: Row, result: "Fetched", ids: SampleIds) -> Row:

@@ -5,19 +5,26 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from laion_coco_assets.assets import stage
+from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.resources.store import SourceResource
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.shards.source import SourceShard
+from laion_coco_assets.shards.store import ShardStore, StageKey
 from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
 
@@ -172,8 +179,63 @@ def test_a_killed_re_fetch_harms_nothing_and_goes_on(copy: Settings, web: Web, t
     assert path(ROWS - 5) in again
     fetch(whole, "http_5xx")
     stores = [ShardStore(each.data_dir) for each in (copy, whole)]
-    assert stores[0].need(STAGE, "s") == stores[1].need(STAGE, "s")
+    infos = [each.need(STAGE, "s") for each in stores]
+    runs = [each.metadata["refetches"][-1].pop("run") for each in infos]
+    assert runs[0] != runs[1]
+    assert infos[0] == infos[1]
     assert not list((Path(copy.data_dir) / ".checkpoints" / STAGE).glob("s-*"))
+
+
+def test_a_run_that_tries_again_for_another_shard_asks_for_none_twice(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "WAITS", (0,))
+    (tmp_path / "source").mkdir()
+    shards = ["a", "b"]
+    for shard in shards:
+        table = pa.table({"URL": [web.server.url(f"/unavailable?{shard}")], "TEXT": ["text"]})
+        pq.write_table(table, tmp_path / "source" / f"{shard}.parquet")
+    (tmp_path / "mine.toml").write_text('base = "demo"\nname = "mine"\n')  # with the fetcher that is no demo's
+    source = str(tmp_path / "source")
+    settings = Settings(
+        profile=str(tmp_path / "mine.toml"), data_dir=str(tmp_path), source=source, allow_networks=("127.0.0.0/8",)
+    )
+    held, planned = ExitStack(), []
+
+    class Source(SourceResource):
+        """Lets go of the second shard when it is asked for the second time."""
+
+        def shard(self, key: str) -> SourceShard:
+            planned.append(key)
+            if planned.count("b") == 2:
+                held.close()
+            return super().shard(key)
+
+    def run(instance: dg.DagsterInstance, source: SourceResource, *retry: str) -> dg.ExecuteInProcessResult:
+        defs = build_defs(settings, {"progress": NoProgress(), "source": source})
+        assets = [each for each in defs.assets or () if isinstance(each, dg.AssetsDefinition)]
+        return dg.materialize(
+            [each for each in assets if each.key.path == [STAGE]],
+            instance=instance,
+            resources=dict(defs.resources or {}),
+            run_config={"ops": {STAGE.value: {"config": {"retry": list(retry)}}}},
+            tags={"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "b"},
+            raise_on_error=False,
+        )
+
+    store = ShardStore(tmp_path)
+    with held, dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(SHARDS.name or "", shards)
+        assert run(instance, SourceResource(source=source)).success
+        held.enter_context(store.lock(StageKey(STAGE, "b", "any")))
+        result = run(instance, Source(source=source), "transient")
+        assert result.success
+        assert sum(event.is_step_up_for_retry for event in result.all_events) == 1
+        assert planned == ["a", "b", "a", "b"]
+        refetches = {shard: store.need(STAGE, shard).metadata["refetches"] for shard in shards}
+        assert [[each["run"] for each in some] for some in refetches.values()] == [[result.run_id]] * 2
+        assert run(instance, SourceResource(source=source), "transient").success  # another run asks again
+        assert [len(store.need(STAGE, shard).metadata["refetches"]) for shard in shards] == [2, 2]
 
 
 def test_a_file_of_other_settings_is_not_mixed(copy: Settings, tmp_path: Path) -> None:

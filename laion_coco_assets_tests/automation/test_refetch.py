@@ -6,17 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from laion_coco_assets.assets.refetch import wanted_rows
 from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.refetch import build_refetch_transient
 from laion_coco_assets.definitions import build_defs
+from laion_coco_assets.fetching.reasons import TRANSIENT
+from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.runner import run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import Replacing, ShardStore, StageKey
+from laion_coco_assets_tests.fetching import pictures
 
 STAGE = Stage.FETCHED_IMAGES
 KEYS = [f"s{number}" for number in range(8)]
@@ -105,6 +112,20 @@ def test_what_can_not_be_asked_for_again_is_left_alone(shards: Shards) -> None:
     (shards.data / STAGE / "s1.parquet").unlink()
     (shards.data / STAGE / "s2.parquet").write_bytes(b"damaged")
     assert shards.tick() == [("s3", "s3")]
+
+
+def test_images_that_their_source_brought_along_are_not_asked_for_again(shards: Shards) -> None:
+    source = shards.data / "source"
+    source.mkdir(parents=True)
+    table = pa.table({"URL": ["http://a/0"], "TEXT": ["text"], "image": [pictures.JPEG[:-20]]})
+    pq.write_table(table, source / "s0.parquet")
+    settings = Settings(profile="demo", data_dir=str(shards.data), source=str(source))
+    (outcome,) = run_shards(settings, ["s0"], NoProgress(), stages=(STAGE,))
+    assert outcome.errors == {}
+    assert wanted_rows(shards.store, "s0", TRANSIENT) == 1
+    shards.materialised("s0", fingerprints(PROFILE)[STAGE])
+    shards.fetched("s1", reasons=("truncated",))
+    assert shards.tick() == [("s1", "s1")]
 
 
 def test_a_shard_that_failed_or_is_in_a_run_is_not_requested_again(shards: Shards) -> None:

@@ -1,7 +1,9 @@
 """What the row says beyond the fetcher's answer: whether the bytes have the source's md5, which sample a URL repeats."""
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SampleIds
 from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 from laion_coco_assets.fetching.reasons import Reason
@@ -19,6 +22,7 @@ from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.schemas import FETCHED_IMAGES, SOURCE, Stage
 from laion_coco_assets.shards.source import SourceShard, sample_id
 from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
 
 IMAGE = b"the bytes of an image"
 MD5 = hashlib.md5(IMAGE).hexdigest()
@@ -79,6 +83,40 @@ def test_a_duplicate_names_the_sample_that_it_repeats_after_a_resume_too(done: i
     assert {row["row"]: row["detail"] for row in rows if row["reason"] == "duplicate_url"} == {
         number: detail for number, detail in details.items() if number >= done
     }
+
+
+def test_a_row_that_fails_ends_what_is_asked_for_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Broken(SourceShard):
+        """Its rows hold no JSON where they should."""
+
+        def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
+            for batch in super().batches(start):
+                place = batch.schema.get_field_index("source_extra")
+                yield batch.set_column(place, "source_extra", pa.array(["no JSON"] * batch.num_rows))
+
+    others_were_asked_for = asyncio.Event()
+
+    async def first(at: Connection) -> None:
+        await others_were_asked_for.wait()
+        await at.answer("200 OK", pictures.JPEG, "Connection: close")
+
+    async def other(at: Connection) -> None:
+        others_were_asked_for.set()
+        await at.for_ever()
+
+    monkeypatch.setitem(BEHAVIOURS, "/first", first)
+    monkeypatch.setitem(BEHAVIOURS, "/other", other)
+    loopback = FetchDeployment(allow_networks=("127.0.0.0/8",))
+    with BadServer() as server:
+        urls = [server.url("/first"), *(server.url(f"/other?{row}") for row in range(4))]
+        pq.write_table(pa.table({"URL": urls, "TEXT": ["text"] * len(urls)}), tmp_path / "s.parquet")
+        with Fetcher(pictures.settings(total_timeout_s=600.0), loopback) as fetcher:
+            rows = fetch_shard(Broken("s", UPath(tmp_path / "s.parquet")), fetcher, 0)
+            with pytest.raises(json.JSONDecodeError) as failure:
+                next(rows)
+            while server.at_once:  # what is never closed ends in pytest's timeout
+                pass
+            assert failure.value.__traceback__ is not None  # which holds on to all that was under way
 
 
 def test_a_shard_of_repeated_unusable_urls_passes_its_checks(tmp_path: Path):
