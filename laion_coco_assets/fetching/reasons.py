@@ -15,7 +15,6 @@ class Reason(StrEnum):
     CREDENTIALS_IN_URL = "credentials_in_url"
     SCHEME = "scheme"
     DUPLICATE_URL = "duplicate_url"
-    REMOVED = "removed"
     ROBOTS = "robots"
     BLOCKED_ADDRESS = "blocked_address"
     DNS = "dns"
@@ -43,7 +42,6 @@ DESCRIPTIONS: Final[dict[Reason, str]] = {
     Reason.CREDENTIALS_IN_URL: "the URL carries a user name or password, which are never sent",
     Reason.SCHEME: "neither http nor https: file, ftp, data and the like are never opened",
     Reason.DUPLICATE_URL: "an earlier row of the same shard, named in detail, has this URL; it is asked for once",
-    Reason.REMOVED: "on a list of URLs that are not to be fetched (take-down requests)",
     Reason.ROBOTS: "the host's robots.txt asks us to stay away, and the profile says robots = true",
     Reason.BLOCKED_ADDRESS: "the name leads to a private, local or otherwise special address",
     Reason.DNS: "the name does not resolve, or no name server answered",

@@ -17,7 +17,6 @@ REASONS = {
     *("invalid_url", "credentials_in_url", "scheme", "blocked_address", "dns", "refused", "tls", "timeout"),
     *("too_many_redirects", "http_4xx", "rate_limited", "http_5xx", "too_large", "truncated", "opted_out"),
     *("not_an_image", "unsupported_format", "bomb", "too_small", "aspect_ratio", "duplicate_url"),
-    "removed",
 }
 
 
