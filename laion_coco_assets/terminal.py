@@ -120,7 +120,7 @@ def export_and_report(store: ShardStore, shards: Sequence[str], target: ShardSto
                 made = export_shard(store, shard, target, bars)
             except StoreError as error:
                 failed.append(shard)
-                err.print(f"[red]{escape(shard)}:[/] {escape(harmless(str(error)))}", highlight=False)
+                err.print(f"[red]{escape(shard)}:[/] {escape(harmless(str(error)))}", highlight=False, soft_wrap=True)
             else:
                 samples += made.samples
                 if not made.samples:
@@ -132,7 +132,7 @@ def export_and_report(store: ShardStore, shards: Sequence[str], target: ShardSto
         f"{samples:,} samples of {len(shards) - len(failed)} shards in {target.root}", highlight=False, markup=False
     )
     if failed:
-        err.print(f"[red]{len(failed)} of {len(shards)} shards failed:[/] {escape(', '.join(failed))}")
+        err.print(f"[red]{len(failed)} of {len(shards)} shards failed:[/] {escape(', '.join(failed))}", soft_wrap=True)
     return 1 if failed else 0
 
 
@@ -142,14 +142,20 @@ def _shown(running: Iterator[ShardOutcome], bars: Bars, err: Console) -> list[Sh
         outcomes.append(outcome)
         bars.shard_done()
         for stage, message in outcome.errors.items():
-            err.print(f"[red]{escape(outcome.shard)}, {escape(stage)}:[/] {escape(harmless(message))}", highlight=False)
+            err.print(
+                f"[red]{escape(outcome.shard)}, {escape(stage)}:[/] {escape(harmless(message))}",
+                highlight=False,
+                soft_wrap=True,
+            )
     return outcomes
 
 
 def _exit_code(outcomes: Sequence[ShardOutcome], err: Console) -> int:
     failed = [each.shard for each in outcomes if not each.ok]
     if failed:
-        err.print(f"[red]{len(failed)} of {len(outcomes)} shards failed:[/] {escape(', '.join(failed))}")
+        err.print(
+            f"[red]{len(failed)} of {len(outcomes)} shards failed:[/] {escape(', '.join(failed))}", soft_wrap=True
+        )
     return 1 if failed else 0
 
 

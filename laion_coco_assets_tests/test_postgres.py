@@ -92,6 +92,7 @@ def test_runs_over_shards_are_recorded_and_read_back(home: Path, tmp_path: Path)
         }
         # The schedule tells the same by the database's own queries.
         schedule = build_missing_shards(settings, load_profile(settings.profile))
-        requests = schedule(dg.build_schedule_context(instance=instance))
+        with dg.build_schedule_context(instance=instance) as context:
+            requests = schedule(context)
         first_shards = [each.tags["dagster/asset_partition_range_start"] for each in requests]
         assert first_shards == [fetched, missing]  # the stages behind fetching, then fetching; none for what failed

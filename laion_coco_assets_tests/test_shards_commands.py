@@ -69,9 +69,9 @@ def _all(shards: list[str]) -> dict[str, list[str]]:
 
 
 def _tick(store: ShardStore, source: Path) -> str:
-    with dg.DagsterInstance.get() as instance:
+    with dg.DagsterInstance.get() as instance, dg.build_sensor_context(instance=instance) as context:
         result = new_shards(
-            dg.build_sensor_context(instance=instance),
+            context,
             source=SourceResource(source=str(source)),
             store=ShardStoreResource(data_dir=str(store.root)),
         )

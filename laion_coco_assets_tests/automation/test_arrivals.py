@@ -39,11 +39,12 @@ class Ticks:
         self.data = folder / "data"
 
     def tick(self) -> str:
-        result = new_shards(
-            dg.build_sensor_context(instance=self.instance),
-            source=SourceResource(source=str(self.source)),
-            store=ShardStoreResource(data_dir=str(self.data)),
-        )
+        with dg.build_sensor_context(instance=self.instance) as context:
+            result = new_shards(
+                context,
+                source=SourceResource(source=str(self.source)),
+                store=ShardStoreResource(data_dir=str(self.data)),
+            )
         if isinstance(result, dg.SkipReason):
             return str(result.skip_message)
         assert isinstance(result, dg.SensorResult)

@@ -39,7 +39,8 @@ def tick(
     """First stage, first and last shard of each run that a tick requests."""
     settings = Settings(schedule_shards=shards, schedule_ahead=ahead, shards_per_run=per_run)
     schedule = build_missing_shards(settings, load_profile("demo"))
-    found = schedule(dg.build_schedule_context(instance=instance))
+    with dg.build_schedule_context(instance=instance) as context:
+        found = schedule(context)
     if isinstance(found, dg.SkipReason):
         return []
     requested = []

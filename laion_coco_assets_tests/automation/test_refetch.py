@@ -56,13 +56,13 @@ class Shards:
     def requests(self, days: float = 8, **changes: Any) -> list[dg.RunRequest]:
         """What a tick requests that many days from now."""
         settings = Settings(data_dir=str(self.data)).model_copy(update=changes)
-        context = dg.build_schedule_context(
+        with dg.build_schedule_context(
             instance=self.instance,
             scheduled_execution_time=datetime.now(UTC) + timedelta(days=days),
             resources={"store": ShardStoreResource(data_dir=str(self.data))},
-        )
-        found = build_refetch_transient(settings, PROFILE)(context)
-        return [] if isinstance(found, dg.SkipReason) else list(found)
+        ) as context:
+            found = build_refetch_transient(settings, PROFILE)(context)
+            return [] if isinstance(found, dg.SkipReason) else list(found)
 
     def tick(self, days: float = 8, **changes: Any) -> list[tuple[str, str]]:
         """First and last shard of each run that a tick requests."""
