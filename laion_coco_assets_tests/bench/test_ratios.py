@@ -27,7 +27,7 @@ def test_decoding_is_where_the_ratio_comes_from(measured: Measured) -> None:
 def test_the_documented_json(measured: Measured) -> None:
     report, written, _ = measured
     assert set(written) == {
-        *("device", "dtype", "images", "engine", "plain", "worker"),
+        *("device", "dtype", "baseline_dtype", "images", "engine", "plain", "worker"),
         *("ratio", "tower_share", "tflops", "matmul_tflops"),
     }
     assert written["dtype"] == "float32"
