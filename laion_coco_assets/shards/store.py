@@ -41,6 +41,7 @@ _OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl")
 
 _CHECKPOINTS: Final = ".checkpoints"
 _PART: Final = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
+_WILDCARD: Final = re.compile(r"[*?\[]")
 _KEY_PREFIX: Final = "laion_coco."
 _ROW_GROUP_ROWS: Final = 1000
 #: Images: what Hugging Face's viewer shows, and what fits in memory a few times over.
@@ -112,9 +113,13 @@ class ShardStore:
         return self.root.protocol in _LOCAL
 
     def sql_path(self, stage: str, shard: str) -> str:
-        """The file's path as DuckDB takes it; elsewhere than locally, `root.fs` must be registered with it."""
+        """The file's path as DuckDB names it."""
         path = self.path(stage, shard)
         return path.path if self.is_local else f"{path.protocol}://{path.path}"
+
+    def sql_pattern(self, stage: str, shard: str) -> str:
+        """What DuckDB reads the file by, and no other; elsewhere than locally, `root.fs` must be registered with it."""
+        return _WILDCARD.sub(r"[\g<0>]", self.sql_path(stage, shard))
 
     def shards(self, stage: str) -> list[str]:
         """Shards that have a file of this stage, in order."""
