@@ -1,17 +1,18 @@
 """Stage 4: the second CLIP scores the kept captions, and the alt text, and picks the winner."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from laion_coco_assets.assets.clip_l_top5 import score_with_alt_text
-from laion_coco_assets.assets.images import ok_images_with
+from laion_coco_assets.assets.images import OkImage, ok_images_with
 from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.store import ShardStoreResource
-from laion_coco_assets.shards.joining import ahead, chunks, stage_rows
+from laion_coco_assets.shards.joining import chunks, stage_rows
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
@@ -77,23 +78,22 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 
 def pick_shard(store: ShardStore, shard: str, scorer: "Scorer", batch_size: int, done: int) -> Iterator[Rows]:
     """Rows of RN50X64_FINAL in source order, behind the first `done`. Of equal scores the first ranker's better wins."""
-    images = ok_images_with(store, Stage.CLIP_L_TOP5, shard, skip=done)
-    for batch in ahead(chunks(images, batch_size)):
-        scored = score_with_alt_text(scorer, batch, [each.stage_row["top_captions"] for each in batch])
-        rows: Rows = []
-        for each, (scores, alt_text_score) in zip(batch, scored, strict=True):
-            best = max(range(len(scores)), key=lambda i: (scores[i], -i))
-            rows.append(
-                {
-                    "row": each.row,
-                    "sample_id": each.sample_id,
-                    "scores": scores,
-                    "winner": each.stage_row["top"][best],
-                    "caption": each.stage_row["top_captions"][best],
-                    "alt_text_score": alt_text_score,
-                }
-            )
-        yield rows
+    with closing(ok_images_with(store, Stage.CLIP_L_TOP5, shard, scorer, window=batch_size, skip=done)) as images:
+        for batch in chunks(images, batch_size):
+            scored = score_with_alt_text(scorer, batch, [each.stage_row["top_captions"] for each in batch])
+            yield [_row(each, *scores) for each, scores in zip(batch, scored, strict=True)]
+
+
+def _row(image: OkImage, scores: list[float], alt_text_score: float | None) -> dict[str, Any]:
+    best = max(range(len(scores)), key=lambda i: (scores[i], -i))
+    return {
+        "row": image.row,
+        "sample_id": image.sample_id,
+        "scores": scores,
+        "winner": image.stage_row["top"][best],
+        "caption": image.stage_row["top_captions"][best],
+        "alt_text_score": alt_text_score,
+    }
 
 
 def first_rankers_best(store: ShardStore, shard: str, done: int) -> Iterator[Rows]:

@@ -1,19 +1,22 @@
 """BLIP's candidates for images: prefix-tree sampling with the worker's semantics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from laion_coco_assets.ahead import ahead
 from laion_coco_assets.captioning.batching import Batches
 from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
 from laion_coco_assets.captioning.decoder import BlipDecoder
 from laion_coco_assets.captioning.filtering import StepDistribution, filter_step
 from laion_coco_assets.captioning.loading import Blip
-from laion_coco_assets.captioning.preparing import prepared, to_device
+from laion_coco_assets.captioning.preparing import for_device, threads_for, to_device
 from laion_coco_assets.captioning.random_numbers import uniforms
 from laion_coco_assets.captioning.vision import encode_images
 from laion_coco_assets.errors import DeviceError, ProfileError
@@ -84,6 +87,15 @@ class Captioner:
         """Of the model that was loaded."""
         return self._blip.revision
 
+    @property
+    def threads(self) -> int:
+        """Of `prepare` at once, so that it keeps up with the device and takes nothing from it."""
+        return threads_for(self._blip.device)
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """BLIP's input from an image of any mode and size: float32 [3, size, size]. May be called in threads."""
+        return for_device(self._blip.preprocessing([image])[0], self._blip.device)
+
     def caption(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[Candidates]:
         """The candidates of each image, in the order given.
 
@@ -94,30 +106,44 @@ class Captioner:
         Raises:
             DeviceError: the model's numbers overflowed in the chosen dtype.
         """
-        if len(images) != len(sample_ids):
-            raise ValueError(f"{len(images)} images, but {len(sample_ids)} sample_ids")
         return [self._merge(each) for each in self._sample(images, sample_ids)]
+
+    def stream(self, samples: Iterable[tuple[str, torch.Tensor]]) -> Iterator[list[Candidates]]:
+        """The candidates of each sample, in order: whenever some are done, those.
+
+        Args:
+            samples: sample_id and what `prepare` made of the image; read as the device takes them.
+
+        Raises:
+            DeviceError: the model's numbers overflowed in the chosen dtype.
+        """
+        for drawn in self._draw_all(samples):
+            yield [self._merge(each) for each in drawn]
 
     def _sample(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[list[Tokens]]:
         """The tokens of every candidate of each image, prompt and end not included."""
-        with prepared(images, self._prepare, self._blip.device, window=2 * self._batches.size) as pixels:
-            places = range(len(images))
-            return self._batches.run(
-                places, lambda batch: self._sample_batch(pixels, batch, [sample_ids[each] for each in batch])
-            )
+        if len(images) != len(sample_ids):
+            raise ValueError(f"{len(images)} images, but {len(sample_ids)} sample_ids")
+        with closing(ahead(images, self.prepare, threads=self.threads, window=self._batches.size)) as pixels:
+            return [each for drawn in self._draw_all(zip(sample_ids, pixels, strict=True)) for each in drawn]
 
-    def _prepare(self, image: Image.Image) -> torch.Tensor:
-        return self._blip.preprocessing([image])[0]
+    def _draw_all(self, samples: Iterable[tuple[str, torch.Tensor]]) -> Iterator[list[list[Tokens]]]:
+        rest = iter(samples)
+        while True:
+            with self._clock.stage("blip_preprocessing"):
+                batch = list(islice(rest, self._batches.size))
+            if not batch:
+                return
+            yield self._batches.run(batch, self._sample_batch)
 
     @torch.inference_mode()
-    def _sample_batch(
-        self, prepared_pixels: Sequence[torch.Tensor], batch: Sequence[int], sample_ids: Sequence[str]
-    ) -> list[list[Tokens]]:
+    def _sample_batch(self, batch: Sequence[tuple[str, torch.Tensor]]) -> list[list[Tokens]]:
         blip, clock = self._blip, self._clock
+        sample_ids = [sample_id for sample_id, _ in batch]
         candidates, steps = len(self._limits), int(self._limits.max())
         numbers = np.stack([uniforms(self._settings.seed, each, candidates, steps) for each in sample_ids])
         with clock.stage("blip_preprocessing"):
-            pixels = to_device(prepared_pixels[batch[0] : batch[-1] + 1], blip.device, blip.dtype)
+            pixels = to_device([pixels for _, pixels in batch], blip.device, blip.dtype)
         with clock.stage("blip_image"):
             hidden = encode_images(blip.model.vision_model, pixels)
         with clock.stage("blip_decoding"):

@@ -1,6 +1,5 @@
 """How this machine fetches: what can not change an output, so stands in no profile."""
 
-import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from laion_coco_assets.ahead import usable_cpus
 from laion_coco_assets.fetching.addresses import parse_networks
 from laion_coco_assets.shards.profile import FetchSettings
 
@@ -38,10 +38,6 @@ def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
     return hosts
 
 
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class FetchDeployment(BaseModel):
     """What of the network may be used, and how much of it at once. `FetchDeployment()` suits the public internet."""
 
@@ -62,7 +58,9 @@ class FetchDeployment(BaseModel):
         ge=1,
         description="bytes of bodies held before no request starts; twice as many, and some start over",
     )
-    decode_workers: int = Field(default_factory=lambda: min(8, _cpus()), ge=1, description="processes that decode")
+    decode_workers: int = Field(
+        default_factory=lambda: min(8, usable_cpus()), ge=1, description="processes that decode"
+    )
     decode_deadline_s: int = Field(default=60, ge=1, description="for one picture, on a loaded machine too")
     backoff_s: float = Field(default=1.0, gt=0, description="before the first retry, on average; doubles each time")
     max_backoff_s: float = Field(default=30.0, gt=0, description="between tries; a longer Retry-After ends them")

@@ -11,7 +11,6 @@ from laion_coco_assets.bench.models import Models
 from laion_coco_assets.bench.script import draw_script
 from laion_coco_assets.captioning import batching
 from laion_coco_assets.captioning.batching import Batches, free_memory, pick_batch_size
-from laion_coco_assets.captioning.preparing import prepared
 from laion_coco_assets.errors import DeviceError
 from laion_coco_assets_tests.bench.conftest import CPU
 
@@ -73,26 +72,3 @@ def test_a_sampler_that_backs_off_writes_the_same(small: Models, monkeypatch: py
 
     monkeypatch.setattr(engine._captioner._decoder, "look", look)
     assert engine.run(images, ids) == expected
-
-
-def test_pixels_are_made_ahead_once_each_and_let_go() -> None:
-    made: list[int] = []
-
-    def prepare(item: int) -> torch.Tensor:
-        made.append(item)
-        return torch.tensor(item)
-
-    with prepared(range(100), prepare, CPU, window=4) as pixels:
-        for begin in range(0, 100, 4):
-            assert [int(each) for each in pixels[begin : begin + 4]] == list(range(begin, begin + 4))
-            assert [int(each) for each in pixels[begin : begin + 2]] == [begin, begin + 1]  # again, after a back-off
-            assert len(pixels._futures) <= 8
-    assert sorted(made) == list(range(100))
-
-
-def test_an_error_of_preparation_is_raised_where_it_is_asked_for() -> None:
-    def prepare(item: int) -> torch.Tensor:
-        raise OSError(f"item {item}")
-
-    with prepared(range(3), prepare, CPU, window=2) as pixels, pytest.raises(OSError, match="item 0"):
-        pixels[0:2]

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes
 from laion_coco_assets.captioning.loading import Blip
-from laion_coco_assets.captioning.preparing import prepared
 from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.shards.profile import CaptionSettings, MaxLength
 
@@ -63,18 +61,3 @@ def test_more_images_are_not_held_at_once(
 ) -> None:
     settings = settings_with(top_p=1e-9)
     assert most_held(blip, settings, images[:4], monkeypatch) == most_held(blip, settings, images[:4] * 6, monkeypatch)
-
-
-def test_pixels_are_prepared_a_window_ahead_and_let_go() -> None:
-    made: list[int] = []
-
-    def prepare(place: int) -> torch.Tensor:
-        made.append(place)
-        return torch.full((1,), float(place))
-
-    with prepared(range(1000), prepare, torch.device("cpu"), window=6) as pixels:
-        for begin in range(0, 996, 3):
-            assert [int(each) for each in pixels[begin : begin + 3]] == [begin, begin + 1, begin + 2]
-            assert max(made) < begin + 3 + 6, "no further ahead than the window"
-            assert len(pixels._futures) <= 3 + 6, "what lies behind is let go"
-    assert len(made) == len(np.unique(made)), "each once"
