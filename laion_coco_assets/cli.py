@@ -55,6 +55,12 @@ AllowNetwork = Annotated[
     list[str] | None,
     typer.Option(help="A private network that images may come from, as 127.0.0.0/8; repeat it for more."),
 ]
+MaxSamples = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="A trial: only so many samples of each shard, from its first. Best in a folder of its own."
+    ),
+]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 
 
@@ -89,6 +95,7 @@ def run(
     host_spacing: HostSpacing = 0.0,
     allow_network: AllowNetwork = None,
     removals: Removals = "",
+    max_samples: MaxSamples = None,
 ) -> None:
     """Run every stage, and its checks, for the shards of a source.
 
@@ -114,7 +121,8 @@ def run(
     )
     found = list_sources(source)
     with _interruptible():
-        raise typer.Exit(run_and_report(settings, _selected(list(found), shards, source), out, err))
+        selected = _selected(list(found), shards, source)
+        raise typer.Exit(run_and_report(settings, selected, out, err, max_samples=max_samples))
 
 
 @app.command()
@@ -133,6 +141,7 @@ def fetch(
             "better on another day), http_4xx, timeout, …; repeat it, or part several by commas."
         ),
     ] = None,
+    max_samples: MaxSamples = None,
 ) -> None:
     """Fetch the images of a source's shards, and nothing else: the first stage of `run`, with its checks.
 
@@ -165,7 +174,8 @@ def fetch(
         if not found:
             raise UserError(f"--retry: no shard of {source} is in {data_dir} yet; fetch them first")
     with _interruptible():
-        raise typer.Exit(fetch_and_report(settings, _selected(found, shards, where), reasons, out, err))
+        selected = _selected(found, shards, where)
+        raise typer.Exit(fetch_and_report(settings, selected, reasons, out, err, max_samples=max_samples))
 
 
 @app.command()

@@ -78,17 +78,29 @@ class Bars:
 
 
 def run_and_report(
-    settings: Settings, shards: Sequence[str], out: Console, err: Console, overrides: Mapping[str, Any] | None = None
+    settings: Settings,
+    shards: Sequence[str],
+    out: Console,
+    err: Console,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    max_samples: int | None = None,
 ) -> int:
     """Run the shards under bars, print what came of each; returns the exit code: 1 when a shard failed."""
     with Bars(err, len(shards)) as bars:
-        outcomes = _shown(run_shards(settings, shards, bars, overrides), bars, err)
+        outcomes = _shown(run_shards(settings, shards, bars, overrides, max_samples=max_samples), bars, err)
     out.print(outcomes_table(outcomes))
     return _exit_code(outcomes, err)
 
 
 def fetch_and_report(
-    settings: Settings, shards: Sequence[str], retry: Sequence[str], out: Console, err: Console
+    settings: Settings,
+    shards: Sequence[str],
+    retry: Sequence[str],
+    out: Console,
+    err: Console,
+    *,
+    max_samples: int | None = None,
 ) -> int:
     """Like `run_and_report` for the stage `fetched_images` alone, with the rows by reason at the end.
 
@@ -97,7 +109,8 @@ def fetch_and_report(
     stage = Stage.FETCHED_IMAGES
     with Bars(err, len(shards)) as bars:
         config = {stage: {"retry": list(retry)}}
-        outcomes = _shown(run_shards(settings, shards, bars, stages=(stage,), config=config), bars, err)
+        running = run_shards(settings, shards, bars, stages=(stage,), config=config, max_samples=max_samples)
+        outcomes = _shown(running, bars, err)
     out.print(fetched_table(outcomes))
     store = ShardStore(settings.data_dir)
     made = [each.shard for each in outcomes if stage in each.metadata]

@@ -138,6 +138,9 @@ def test_fetch_alone_and_again(
     assert laion_coco("fetch", *common, "--retry", "http_4xx,tiemout", monkeypatch=monkeypatch) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert "no such reason: tiemout; the reasons are transient, invalid_url," in error
+    trial = [*common[:3], f"{out}-trial", *common[4:], "--max-samples", "1"]
+    assert laion_coco("fetch", *trial, monkeypatch=monkeypatch) == 0
+    assert ShardStore(f"{out}-trial").need(Stage.FETCHED_IMAGES, "a").rows == 1
     assert laion_coco("fetch", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
     assert "http_4xx" in capsys.readouterr().out
     store = ShardStore(out)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from laion_coco_assets.assets.images import OkImage, count_ok_images, ok_images
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key
+from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.store import ShardStoreResource
@@ -49,7 +49,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         """
         files = store.get()
 
-        def plan(shard: str) -> Work:
+        def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.BLIP_CANDIDATES, shard, *_AFTER)
 
             def total() -> int:
@@ -61,7 +61,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             def record() -> dict[str, Any]:
                 captioner = models.captioner(profile.caption)
                 model = {"caption": {"name": profile.caption.model.name, "revision": captioner.revision}}
-                return {"profile": profile.name, "models": model, "device": models.where()}
+                return profile_record(profile) | {"models": model, "device": models.where()}
 
             return Work(key, total, rows, record)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from laion_coco_assets.assets.images import OkImage, ok_images_with
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key
+from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
@@ -46,7 +46,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         """
         files = store.get()
 
-        def plan(shard: str) -> Work:
+        def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.CLIP_L_TOP5, shard, *_AFTER)
 
             def total() -> int:
@@ -63,7 +63,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                         "revision": models.scorer(profile.rank.model, "rank.model.path").revision,
                     }
                 }
-                return {"profile": profile.name, "models": model, "device": models.where()}
+                return profile_record(profile) | {"models": model, "device": models.where()}
 
             return Work(key, total, rows, record)
 

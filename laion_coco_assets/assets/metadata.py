@@ -63,7 +63,7 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
         "fingerprint": info.key.fingerprint,
         "skipped": made is None,
     }
-    for name in ("models", "device"):
+    for name in ("max_samples", "models", "device"):
         if name in info.metadata:
             metadata[name] = info.metadata[name]
     if made is not None:

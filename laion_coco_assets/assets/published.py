@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key, write_stage
+from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key, write_stage
 from laion_coco_assets.progress import NoProgress, Progress
 from laion_coco_assets.publishing.card import write_card
 from laion_coco_assets.publishing.removals import RemovalList, digest
@@ -48,7 +48,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         files = store.get()
         removal_list = cache(removals.get)  # read with the first shard, so that an unreadable list fails as they do
 
-        def plan(shard: str) -> Work:
+        def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.PUBLISHED, shard, *_AFTER)
             removed = removed_rows(files, shard, removal_list())
             if removed:
@@ -63,7 +63,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             def rows(done: int) -> Iterator[Rows]:
                 return publish_shard(files, key, removed, done)
 
-            return Work(key, total, rows, lambda: {"profile": profile.name})
+            return Work(key, total, rows, lambda: profile_record(profile))
 
         return run_shards(context, profile, files, progress, plan)
 
@@ -91,7 +91,10 @@ def write_ledger(store: ShardStore, published: StageKey, removed: Mapping[int, s
         lines = (ledger_row(row, candidates, removed.get(row["row"])) for row, candidates in pairs)
         return chunks(islice(lines, done, None), _APPEND_ROWS)
 
-    record = {"source_rows": fetched.metadata.get("source_rows", fetched.rows)}
+    said = fetched.metadata
+    record = {"source_rows": fetched.rows} | {
+        name: said[name] for name in ("source_rows", "max_samples") if name in said
+    }
     write_stage(store, Work(key, lambda: fetched.rows, rows, lambda: record), NoProgress(), settings=None)
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from laion_coco_assets.assets.clip_l_top5 import score_with_alt_text
 from laion_coco_assets.assets.images import OkImage, ok_images_with
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key
+from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.store import ShardStoreResource
@@ -47,7 +47,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         files = store.get()
         final = profile.final
 
-        def plan(shard: str) -> Work:
+        def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.RN50X64_FINAL, shard, *_AFTER)
 
             def total() -> int:
@@ -60,14 +60,14 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 
             def record() -> dict[str, Any]:
                 if final is None:
-                    return {"profile": profile.name}
+                    return profile_record(profile)
                 model = {
                     "final": {
                         "name": final.model.name,
                         "revision": models.scorer(final.model, "final.model.path").revision,
                     }
                 }
-                return {"profile": profile.name, "models": model, "device": models.where()}
+                return profile_record(profile) | {"models": model, "device": models.where()}
 
             return Work(key, total, rows, record)
 

@@ -12,6 +12,7 @@ from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.trial import profile_of_run
 
 #: How many shards a check goes over that was started for none: a click must not read a whole data set.
 _SHARDS_UNNAMED: Final = 50
@@ -57,7 +58,7 @@ def _stage_checks(
             there = files.shards(stage)
             shards = there[-_SHARDS_UNNAMED:]
             context.log.info(f"no shard was named: the last {len(shards)} of {len(there)} with a file of {stage}")
-        expected = fingerprints(profile)
+        expected = fingerprints(profile_of_run(profile, context.run.tags))
         removal_list = removals.get() if stage == Stage.PUBLISHED else None
         drift = Drift(files)
         results: dict[str, list[RuleResult]] = {rule.name: [] for rule in selected}
