@@ -347,7 +347,7 @@ class StageWriter:
             scratch = self._store.scratch_dir(self._folder)
             try:
                 local = scratch / part.name
-                pq.write_table(table, local, compression="zstd")
+                pq.write_table(table, local, **_encoding(self._schema))
                 self._store.publish(local, part)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -395,14 +395,8 @@ class StageWriter:
     def _write_whole(self, stream: io.BufferedWriter) -> None:
         sink = _HashingSink(stream)
         images = "image" in self._schema.names
-        writer = pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"),
-            self._schema,
-            compression=_compression(self._schema),
-            use_dictionary=[name for name in self._schema.names if name != "image"] if images else True,
-            write_page_checksum=True,
-        )
-        with writer:
+        sunk = pa.PythonFile(sink, mode="w")
+        with pq.ParquetWriter(sunk, self._schema, **_encoding(self._schema), write_page_checksum=True) as writer:
             for table in self._row_groups(_IMAGE_ROW_GROUP_ROWS if images else _ROW_GROUP_ROWS):
                 writer.write_table(table, row_group_size=table.num_rows)
             said = {
@@ -478,10 +472,13 @@ class _HashingSink(io.RawIOBase):
         return self._digest.hexdigest()[:32]
 
 
-def _compression(schema: pa.Schema) -> dict[str, str]:
-    """zstd everywhere but on image bytes, which are compressed already."""
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """zstd and dictionaries for all but image bytes, which are compressed already and never alike."""
     leaves = [f"{each.name}.list.element" if pa.types.is_list(each.type) else each.name for each in schema]
-    return {leaf: "NONE" if leaf == "image" else "ZSTD" for leaf in leaves}
+    return {
+        "compression": {leaf: "NONE" if leaf == "image" else "ZSTD" for leaf in leaves},
+        "use_dictionary": [leaf for leaf in leaves if leaf != "image"] if "image" in leaves else True,
+    }
 
 
 def _unreadable(what: str, error: Exception, stage: str) -> StoreError:
