@@ -379,7 +379,7 @@ def bench(
     dtype: Dtype = "auto",
     baseline_dtype: Annotated[str, typer.Option(help="The baselines' dtype; --dtype unless given.")] = "",
     batch_size: Annotated[int, typer.Option(min=0, help="The engine's; 0 picks itself.")] = 0,
-    baseline_batch_size: Annotated[int, typer.Option(min=0, help="The plain pipeline's; 0: 1 on a CPU, 8 else.")] = 0,
+    baseline_batch_size: Annotated[int, typer.Option(min=0, help="The plain pipeline's; 0: the fastest found.")] = 0,
     sweep: Annotated[str, typer.Option(help="Batch sizes to tabulate for the engine, as 16,64,256.")] = "",
     baseline_sweep: Annotated[str, typer.Option(help="Likewise for the plain pipeline; the best is then used.")] = "",
     pipelines: Annotated[str, typer.Option(help="Which to measure; engine must be one.")] = "engine,plain,worker",

@@ -1,6 +1,6 @@
 """The schedule that asks again for images whose failure may have passed, of shards that were fetched a while ago."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -10,7 +10,7 @@ import dagster as dg
 
 from laion_coco_assets.assets.refetch import wanted_rows
 from laion_coco_assets.assets.stage import SHARDS
-from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_events, tried_shards
+from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations, tried_shards
 from laion_coco_assets.automation.requests import named, run_request, spans
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import TRANSIENT, TRANSIENT_NAME
@@ -58,8 +58,10 @@ def build_refetch_transient(settings: Settings, profile: Profile) -> dg.Schedule
         instance = context.instance
         shards = list(instance.get_dynamic_partitions(SHARDS.name or ""))
         before = context.scheduled_execution_time - timedelta(days=settings.refetch_after_days)
-        old = _made_before(instance, shards, materialisations, fingerprints(profile)[_STAGE], before.timestamp())
-        tried = tried_shards(instance)
+        made = latest_materialisations(instance)
+        materialisations.read(instance, _STAGE, made[_STAGE].values(), EVENTS_PER_TICK)
+        old = _made_before(shards, made[_STAGE], materialisations, fingerprints(profile)[_STAGE], before.timestamp())
+        tried = tried_shards(instance, made)
         due = [(shard, event) for shard, event in old.items() if shard not in tried]
         look = _Look(store.get(), files)
         worth_it = (shard for shard, file in look.at(due) if file.transient and file.refetches < settings.refetch_times)
@@ -114,15 +116,13 @@ def _read(store: ShardStore, shard: str) -> _File:
 
 
 def _made_before(
-    instance: dg.DagsterInstance,
     shards: Iterable[str],
+    events: Mapping[str, int],
     materialisations: Materialisations,
     code_version: str,
     timestamp: float,
 ) -> dict[str, int]:
     """The registered shards that were last materialised before a time, with these settings, and their events."""
-    events = latest_events(instance, _STAGE)
-    materialisations.read(instance, _STAGE, events.values(), EVENTS_PER_TICK)
     found: dict[str, int] = {}
     for shard in shards:
         event = events.get(shard)

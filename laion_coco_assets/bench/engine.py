@@ -75,9 +75,8 @@ class ScriptedCaptioner(Captioner):
     def _expectation(self, sample_ids: Sequence[str], tree: Any, step: int, logits: torch.Tensor) -> torch.Tensor:
         if self._script is None:
             return logits
-        written = self._script.table(sample_ids, step + 1)[tree.images, tree.candidates, step]
-        branches = np.unique(np.stack([tree.rows, written]), axis=1)  # candidates that go on alike are one
-        rows, tokens = torch.from_numpy(branches).to(logits.device)
+        written = self._script.written(sample_ids, tree.images, tree.candidates, step)
+        rows, tokens = torch.from_numpy(np.stack([tree.rows, written])).to(logits.device)
         return self._script.expect(logits, rows, tokens)
 
     def _outcome(
@@ -90,6 +89,5 @@ class ScriptedCaptioner(Captioner):
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         if self._script is None:
             return super()._outcome(sample_ids, tree, step, tokens, ended)
-        table = self._script.table(sample_ids, step + 1)
-        written = table[tree.images, tree.candidates, step]
+        written = self._script.written(sample_ids, tree.images, tree.candidates, step)
         return written, written == self._script.end_token

@@ -9,15 +9,16 @@ from PIL import Image
 
 from laion_coco_assets.bench.clock import LapClock, peak_memory, reset_peak_memory
 from laion_coco_assets.bench.pipelines import Pipeline
-from laion_coco_assets.captioning.batching import is_out_of_memory, release_memory
+from laion_coco_assets.captioning.batching import release_memory
 
 
 @dataclass
 class Contestant:
-    """A pipeline, the clock it was built with, and how many of the images it gets each round."""
+    """A pipeline, the clock it was built with, how many images it takes at once, and how many it gets each round."""
 
     pipeline: Pipeline
     clock: LapClock
+    batch_size: int
     images: int
 
 
@@ -70,33 +71,17 @@ def measure(
     return dict(result)
 
 
+def warm_up(
+    contestant: Contestant, images: Sequence[Image.Image], sample_ids: Sequence[str], device: torch.device
+) -> None:
+    """A batch of the size that is measured: kernels are chosen by shape. Its memory is given back."""
+    count = min(contestant.batch_size, contestant.images)
+    time_once(contestant, images[:count], sample_ids[:count])
+    release_memory(device)
+
+
 def time_once(contestant: Contestant, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> dict[str, float]:
     """Seconds an image of each stage."""
     contestant.clock.start()
     contestant.pipeline.run(images, sample_ids)
     return {name: seconds / len(images) for name, seconds in contestant.clock.stop().items()}
-
-
-def sweep(
-    build: Callable[[int], Contestant],
-    sizes: Sequence[int],
-    images: Sequence[Image.Image],
-    sample_ids: Sequence[str],
-    device: torch.device,
-) -> dict[int, float | None]:
-    """Images a second by batch size, over at least two full batches; None where it does not fit."""
-    rates: dict[int, float | None] = {}
-    for size in sizes:
-        count = max(len(images), 2 * size)
-        chosen = [place % len(images) for place in range(count)]
-        contestant = build(size)
-        try:
-            own, ids = [images[each] for each in chosen], [sample_ids[each] for each in chosen]
-            time_once(contestant, own[:size], ids[:size])  # warm-up
-            rates[size] = 1 / sum(time_once(contestant, own, ids).values())
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            rates[size] = None
-        release_memory(device)
-    return rates

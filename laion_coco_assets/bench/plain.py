@@ -1,6 +1,10 @@
 """The plain pipeline: transformers' `generate` and open_clip, batched, as a competent user writes it."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,54 +13,86 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from laion_coco_assets.bench.models import Models
 from laion_coco_assets.bench.pipelines import best_first
-from laion_coco_assets.bench.script import Script
+from laion_coco_assets.bench.script import CERTAIN, Script
 from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
 from laion_coco_assets.captioning.loading import Clip
+from laion_coco_assets.captioning.preparing import threads_for
 
 _TEXTS_AT_ONCE = 128
 
 
+@dataclass(frozen=True)
+class _Pixels:
+    """A batch as each of the three towers takes it: float32 [images, 3, side, side] on the host, pinned for a GPU."""
+
+    blip: torch.Tensor
+    clip_l: torch.Tensor
+    rn50x64: torch.Tensor
+
+
 class Plain:
-    """Implements `Pipeline`. The cache of keys and values is generate's own; an image's duplicates are dropped."""
+    """Implements `Pipeline`. The cache of keys and values is generate's own; an image's duplicates are dropped.
+
+    The next batch's pixels are made, stacked and pinned while this one is computed, as a DataLoader does it; the threads
+    are as many as the engine's.
+    """
 
     def __init__(self, models: Models, script: Script | None, clock: Clock = NO_CLOCK, batch_size: int = 0) -> None:
         self._models, self._script, self._clock = models, script, clock
-        # 40 rows an image with their own copy of its keys and values each: 1.7 GB an image in float32.
-        self._batch_size = batch_size or (8 if models.blip.device.type == "cuda" else 1)
+        self._batch_size = batch_size or 1
         self._limit = max(each.tokens for each in models.settings.max_lengths)
-        models.blip.model.vision_model.register_forward_pre_hook(self._vision_begins)
-        models.blip.model.vision_model.register_forward_hook(self._vision_ends)
-        self._vision: Any = None
 
+    @torch.inference_mode()
     def run(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[str]:
         """See `Pipeline`."""
         winners: list[str] = []
-        for begin in range(0, len(images), self._batch_size):
-            batch = slice(begin, begin + self._batch_size)
-            winners += self._run_batch(images[batch], sample_ids[batch])
+        with self._vision_watched():
+            for begin, pixels in self._loaded(images):
+                winners += self._run_batch(pixels, sample_ids[begin : begin + self._batch_size])
         return winners
 
-    @torch.inference_mode()
-    def _run_batch(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[str]:
-        captions = self._caption(images, sample_ids)
-        scores = self._score("clip_l", self._models.clip_l, images, captions)
+    def _loaded(self, images: Sequence[Image.Image]) -> Iterator[tuple[int, _Pixels]]:
+        """Each batch's first place and its pixels."""
+        starts = range(0, len(images), self._batch_size)
+        batches = [images[begin : begin + self._batch_size] for begin in starts]
+        with ThreadPoolExecutor(threads_for(self._models.blip.device)) as pool, ThreadPoolExecutor(1) as collator:
+            coming = deque(collator.submit(self._collate, pool, each) for each in batches[:1])
+            for place, begin in enumerate(starts):
+                coming.extend(collator.submit(self._collate, pool, each) for each in batches[place + 1 : place + 2])
+                with self._clock.stage("preprocessing"):
+                    pixels = coming.popleft().result()
+                yield begin, pixels
+
+    def _collate(self, pool: ThreadPoolExecutor, images: Sequence[Image.Image]) -> _Pixels:
+        blip, clip_l, rn50x64 = zip(*pool.map(self._prepare, images), strict=True)
+        stacked = [torch.stack(each) for each in (blip, clip_l, rn50x64)]
+        if self._models.blip.device.type == "cuda":
+            stacked = [each.pin_memory() for each in stacked]
+        return _Pixels(*stacked)
+
+    def _prepare(self, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        models = self._models
+        return models.blip.preprocessing([image])[0], models.clip_l.preprocess(image), models.rn50x64.preprocess(image)
+
+    def _run_batch(self, pixels: _Pixels, sample_ids: Sequence[str]) -> list[str]:
+        models = self._models
+        captions = self._caption(pixels.blip, sample_ids)
+        scores = self._score("clip_l", models.clip_l, pixels.clip_l, captions)
         kept = [
-            [own[place] for place in best_first(each, self._models.keep)]
-            for own, each in zip(captions, scores, strict=True)
+            [own[place] for place in best_first(each, models.keep)] for own, each in zip(captions, scores, strict=True)
         ]
-        finals = self._score("rn50x64", self._models.rn50x64, images, kept)
+        finals = self._score("rn50x64", models.rn50x64, pixels.rn50x64, kept)
         return [own[best_first(each, 1)[0]] if own else "" for own, each in zip(kept, finals, strict=True)]
 
-    def _caption(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[list[str]]:
+    def _caption(self, images: torch.Tensor, sample_ids: Sequence[str]) -> list[list[str]]:
         blip, settings = self._models.blip, self._models.settings
-        with self._clock.stage("blip_preprocessing"):
-            pixels = blip.preprocessing(images).to(device=blip.device, dtype=blip.dtype)
         prompt = prompt_tokens(self._models)
-        whole = torch.tensor([[*prompt, blip.end_token]], device=blip.device).repeat(len(images), 1)
-        processors = LogitsProcessorList()
-        if self._script is not None:
-            processors.append(_Scripted(self._script, sample_ids, len(prompt), self._limit, blip.device))
         with self._clock.stage("blip_decoding"):
+            pixels = images.to(blip.device, non_blocking=True).to(blip.dtype)
+            whole = torch.tensor([[*prompt, blip.end_token]], device=blip.device).repeat(len(images), 1)
+            processors = LogitsProcessorList()
+            if self._script is not None:
+                processors.append(_Scripted(self._script, sample_ids, len(prompt), self._limit, blip.device))
             rows = blip.model.generate(
                 pixels,
                 whole,
@@ -76,11 +112,10 @@ class Plain:
         return [[text for text in dict.fromkeys(each) if text] for each in own]
 
     def _score(
-        self, name: str, clip: Clip, images: Sequence[Image.Image], captions: Sequence[Sequence[str]]
+        self, name: str, clip: Clip, images: torch.Tensor, captions: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        with self._clock.stage(f"{name}_preprocessing"):
-            pixels = torch.stack([clip.preprocess(each) for each in images]).to(clip.device, clip.dtype)
         with self._clock.stage(f"{name}_image"):
+            pixels = images.to(clip.device, non_blocking=True).to(clip.dtype)
             image_rows = clip.model.encode_image(pixels, normalize=True).float()
         with self._clock.stage(f"{name}_text"):
             texts = [text for own in captions for text in own]
@@ -91,12 +126,24 @@ class Plain:
             split = torch.split(torch.cat(encoded), [len(own) for own in captions])
             return [(rows @ image).tolist() for rows, image in zip(split, image_rows, strict=True)]
 
-    def _vision_begins(self, *_: Any) -> None:
-        self._vision = self._clock.stage("blip_image")
-        self._vision.__enter__()
+    @contextmanager
+    def _vision_watched(self) -> Iterator[None]:
+        """The vision tower, which `generate` calls inside, is a stage of its own."""
+        vision, entered = self._models.blip.model.vision_model, []
 
-    def _vision_ends(self, *_: Any) -> None:
-        self._vision.__exit__(None, None, None)
+        def begin(*_: Any) -> None:
+            entered.append(self._clock.stage("blip_image"))
+            entered[-1].__enter__()
+
+        def end(*_: Any) -> None:
+            entered.pop().__exit__(None, None, None)
+
+        hooks = [vision.register_forward_pre_hook(begin), vision.register_forward_hook(end)]
+        try:
+            yield
+        finally:
+            for each in hooks:
+                each.remove()
 
 
 class _Scripted(LogitsProcessor):  # type: ignore[misc]  # transformers is not typed here
@@ -106,12 +153,22 @@ class _Scripted(LogitsProcessor):  # type: ignore[misc]  # transformers is not t
         self, script: Script, sample_ids: Sequence[str], prompt: int, steps: int, device: torch.device
     ) -> None:
         table = torch.from_numpy(script.table(sample_ids, steps + 1)).to(device)
-        self._rows, self._prompt = table.flatten(0, 1), prompt  # [images * candidates, steps]
+        self._script, self._prompt = script, prompt
+        self._tokens = table.flatten(0, 1)  # [images * candidates, steps]
+        self._rows = torch.arange(len(self._tokens), device=device)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        tokens = self._rows[:, input_ids.shape[1] - self._prompt, None]
-        # Certain beyond what random numbers can do; after the penalty, which therefore can not undo it.
-        return scores.scatter_add(1, tokens, torch.full_like(tokens, 10_000, dtype=scores.dtype))  # type: ignore[return-value]
+        # After the penalty, which therefore can not undo it.
+        step = input_ids.shape[1] - self._prompt
+        return self._script.expect(scores, self._rows, self._tokens[:, step], CERTAIN)  # type: ignore[return-value]
+
+
+def bytes_an_image(models: Models) -> int:
+    """What generate's cache alone needs: each of an image's candidates has its own copy of the image's keys and values."""
+    text, vision = models.blip.model.config.text_config, models.blip.model.config.vision_config
+    patches = (vision.image_size // vision.patch_size) ** 2 + 1
+    numbers = 2 * text.num_hidden_layers * models.settings.candidates * patches * text.hidden_size
+    return int(numbers * torch.empty((), dtype=models.blip.dtype).element_size())
 
 
 def prompt_tokens(models: Models) -> list[int]:

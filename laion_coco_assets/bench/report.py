@@ -1,16 +1,19 @@
 """What the benchmark found, as a table for people and as the JSON that others read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from laion_coco_assets.bench.agreement import Agreement
+from laion_coco_assets.bench.clock import OTHER
 from laion_coco_assets.bench.measure import Measurement
+from laion_coco_assets.bench.sizes import SizeRate
 
 TOWERS: Final = ("blip_image", "clip_l_image", "rn50x64_image")
 _BASELINES: Final = ("plain", "worker")
@@ -77,15 +80,31 @@ class Report:
         """As tables."""
         out.print(f"{self.device}, {self.dtype} (baselines {self.baseline_dtype})", highlight=False)
         out.print(self.captions, highlight=False)
-        out.print(_stages(self.measurements))
-        for name, ratio in self.ratio.items():
-            out.print(f"engine / {name}: [bold]{ratio:.2f}[/]x", highlight=False)
+        out.print(self._table())
         out.print(
             f"inside the image towers: {self.tower_share:.0%} of the engine's time\n"
-            f"image towers' arithmetic over the whole time: {self.tflops:.3f} TFLOP/s, "
+            f"image towers' arithmetic over the engine's whole time: {self.tflops:.3f} TFLOP/s, "
             f"{self.tflops / self.matmul_tflops:.0%} of the {self.matmul_tflops:.3f} TFLOP/s of a matrix product here",
             highlight=False,
         )
+
+    def _table(self) -> Table:
+        """By stage and pipeline, images a second and seconds an image; then what the whole comes to."""
+        table = Table(title="Images a second (seconds an image)", title_justify="left")
+        table.add_column("stage", no_wrap=True)
+        found = self.measurements
+        for name in found:
+            table.add_column(name, justify="right", no_wrap=True)
+        stages = dict.fromkeys(stage for each in found.values() for stage in each.stages)
+        for stage in sorted(stages, key=lambda name: name == OTHER):
+            table.add_row(stage, *(_rate(each.stages.get(stage)) for each in found.values()))
+        table.add_section()
+        table.add_row("end to end", *(_rate(each.seconds_an_image) for each in found.values()))
+        times = {name: f"{ratio:.2f} times" for name, ratio in self.ratio.items()}
+        table.add_row("engine is faster", *(times.get(name, "") for name in found))
+        table.add_row("towers' TFLOP/s", *(f"{self.tower_tflop * each.images_per_s:.3f}" for each in found.values()))
+        table.add_row("peak memory, GiB", *(f"{each.peak_memory_bytes / (1 << 30):.2f}" for each in found.values()))
+        return table
 
     def print_agreement(self, out: Console) -> None:
         """In words, if there is one."""
@@ -101,26 +120,20 @@ class Report:
             )
 
 
-def _stages(measurements: Mapping[str, Measurement]) -> Table:
-    table = Table(title="Seconds an image", title_justify="left")
-    table.add_column("stage")
-    for name in measurements:
-        table.add_column(name, justify="right")
-    for stage in dict.fromkeys(stage for each in measurements.values() for stage in each.stages):
-        cells = [each.stages.get(stage) for each in measurements.values()]
-        table.add_row(stage, *("" if seconds is None else f"{seconds:.4f}" for seconds in cells))
-    table.add_section()
-    table.add_row("end to end", *(f"{each.seconds_an_image:.4f}" for each in measurements.values()))
-    table.add_row("images/s", *(f"{each.images_per_s:.3f}" for each in measurements.values()))
-    table.add_row("peak memory, GiB", *(f"{each.peak_memory_bytes / (1 << 30):.2f}" for each in measurements.values()))
-    return table
+def _rate(seconds: float | None) -> str:
+    if not seconds:
+        return ""
+    rate = 1 / seconds
+    return f"{rate:.0f} ({seconds:.4f})" if rate >= 100 else f"{rate:.3g} ({seconds:.3g})"
 
 
-def rates_table(title: str, rates: Mapping[int, float | None]) -> Table:
-    """Images a second by batch size."""
+def rates_table(title: str, rates: Sequence[SizeRate]) -> Table:
+    """Images a second by batch size, and what there is to know of a row."""
     table = Table(title=title, title_justify="left")
     table.add_column("batch size", justify="right")
     table.add_column("images/s", justify="right")
-    for size, rate in rates.items():
-        table.add_row(str(size), "does not fit" if rate is None else f"{rate:.2f}")
+    table.add_column("note")
+    for each in rates:
+        rate = "" if each.images_per_s is None else f"{each.images_per_s:.3f}"
+        table.add_row(str(each.batch_size), rate, Text(each.note))
     return table

@@ -1,7 +1,8 @@
 """`laion-coco bench`, from its flags to its report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +16,15 @@ from laion_coco_assets.bench.clock import LapClock, matmul_tflops
 from laion_coco_assets.bench.engine import Engine
 from laion_coco_assets.bench.flops import tower_tflop
 from laion_coco_assets.bench.images import load_images
-from laion_coco_assets.bench.measure import Contestant, measure, sweep, time_once
+from laion_coco_assets.bench.measure import Contestant, measure, warm_up
 from laion_coco_assets.bench.models import Models, Size, profile_models, random_models, with_own_clips
 from laion_coco_assets.bench.pipelines import PipelineFactory
-from laion_coco_assets.bench.plain import Plain
+from laion_coco_assets.bench.plain import Plain, bytes_an_image
 from laion_coco_assets.bench.report import Report, rates_table
 from laion_coco_assets.bench.script import Script, draw_script
+from laion_coco_assets.bench.sizes import SizeRate, climb, fastest, sweep
 from laion_coco_assets.bench.worker import Worker
-from laion_coco_assets.captioning.batching import release_memory
+from laion_coco_assets.captioning.batching import most_at_once, pick_batch_size, release_memory
 from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.shards.profile import Profile, load_profile
@@ -65,6 +67,11 @@ def run_bench(settings: BenchSettings, out: Console, err: Console) -> Report:
         raise UserError(f"--pipelines: must hold engine, and may hold plain and worker, not {', '.join(unknown)}")
     if settings.json is not None and not settings.json.absolute().parent.is_dir():
         raise UserError(f"--json {settings.json}: its folder does not exist")
+    for flag, sizes in (("--sweep", settings.sweep), ("--baseline-sweep", settings.baseline_sweep)):
+        if sizes and 2 * max(sizes) > settings.count:
+            raise UserError(
+                f"{flag}: two batches of {max(sizes)} images are measured: --count {2 * max(sizes)} or more"
+            )
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     baseline_dtype = resolve_dtype(settings.baseline_dtype, device) if settings.baseline_dtype else dtype
@@ -87,12 +94,14 @@ def run_bench(settings: BenchSettings, out: Console, err: Console) -> Report:
         tflop = tower_tflop(baselines)
         script = _script(settings, models, sample_ids)
         build = _Builder(models, baselines, script, device)
-        settings = _sweep(settings, build, images, sample_ids, out)
-        contestants = _contestants(settings, build)
+        sizing = bars.add_task("batch sizes", total=None)
+        plain_size = _sizes(settings, build, images, sample_ids, out)
+        bars.update(sizing, total=1, completed=1)
+        contestants = _contestants(settings, build, plain_size)
         warming = bars.add_task("warm-up", total=len(contestants))
         for name, each in contestants.items():
             if name != "worker" or device.type != "cpu":  # minutes an image, and nothing there to warm up
-                time_once(each, images[:1], sample_ids[:1])
+                warm_up(each, images, sample_ids, device)
             bars.advance(warming)
         measuring = bars.add_task("measuring", total=settings.rounds * len(contestants))
         rate = matmul_tflops(device, dtype)
@@ -135,7 +144,8 @@ class _Builder:
     def __call__(self, name: str, batch_size: int, count: int) -> Contestant:
         clock = LapClock(self.device)
         models = self.models if name == "engine" else self.baselines
-        return Contestant(_FACTORIES[name](models, self.script, clock, batch_size), clock, count)
+        pipeline = _FACTORIES[name](models, self.script, clock, batch_size)
+        return Contestant(pipeline, clock, batch_size or most_at_once(self.device), count)
 
 
 def _build(settings: BenchSettings, profile: Profile | None, device: torch.device, dtype: torch.dtype) -> Models:
@@ -158,35 +168,40 @@ def _script(settings: BenchSettings, models: Models, sample_ids: Sequence[str]) 
     )
 
 
-def _contestants(settings: BenchSettings, build: _Builder) -> dict[str, Contestant]:
-    sizes = {"engine": settings.batch_size, "plain": settings.baseline_batch_size, "worker": 1}
-    counts = {"engine": settings.count, "plain": settings.plain_count, "worker": settings.worker_count}
-    return {name: build(name, sizes[name], min(counts[name], settings.count)) for name in settings.pipelines}
+def _contestants(settings: BenchSettings, build: _Builder, plain_size: int) -> dict[str, Contestant]:
+    whole_batches = -(-settings.plain_count // plain_size) * plain_size
+    of_each = {
+        "engine": (settings.batch_size, settings.count),
+        "plain": (plain_size, min(whole_batches, settings.count // plain_size * plain_size or settings.count)),
+        "worker": (1, min(settings.worker_count, settings.count)),
+    }
+    return {name: build(name, *of_each[name]) for name in settings.pipelines}
 
 
-def _sweep(
-    settings: BenchSettings,
-    build: _Builder,
-    images: Sequence[Image.Image],
-    sample_ids: Sequence[str],
-    out: Console,
-) -> BenchSettings:
-    """The tables over batch sizes, if asked for; the best of the plain pipeline's is then what it is measured with."""
+def _sizes(
+    settings: BenchSettings, build: _Builder, images: Sequence[Image.Image], sample_ids: Sequence[str], out: Console
+) -> int:
+    """Prints the tables over batch sizes; the plain pipeline's own: what was asked for, or the fastest found."""
 
-    def rates(name: str, sizes: Sequence[int]) -> dict[int, float | None]:
-        make: Callable[[int], Contestant] = lambda size: build(name, size, settings.count)  # noqa: E731
-        found = sweep(make, sizes, images, sample_ids, build.device)
-        out.print(rates_table(f"{name}, by batch size", found))
-        return found
+    def show(name: str, rates: Sequence[SizeRate]) -> int | None:
+        out.print(rates_table(f"{name}, by batch size", rates))
+        return fastest(rates)
 
     if settings.sweep:
-        rates("engine", settings.sweep)
+        make = partial(build, "engine", count=settings.count)
+        show("engine", sweep(make, settings.sweep, images, sample_ids, build.device))
+    if "plain" not in settings.pipelines:
+        return 1
+    make = partial(build, "plain", count=min(settings.plain_count, settings.count))
+    found = None
     if settings.baseline_sweep:
-        fitting = {size: rate for size, rate in rates("plain", settings.baseline_sweep).items() if rate is not None}
-        if fitting:
-            best = max(fitting, key=lambda size: fitting[size])
-            settings = replace(settings, baseline_batch_size=best, plain_count=max(best, settings.plain_count))
-    return settings
+        found = show("plain", sweep(make, settings.baseline_sweep, images, sample_ids, build.device))
+    elif not settings.baseline_batch_size:
+        most = settings.count
+        if build.device.type == "cpu":  # where too much is not an error, but the end of the process
+            most = pick_batch_size(build.device, 2 * bytes_an_image(build.baselines), most)
+        found = show("plain", climb(make, most, images, sample_ids, build.device))
+    return found or settings.baseline_batch_size or 1
 
 
 def _agreement(

@@ -48,8 +48,15 @@ class Batches:
     @property
     def size(self) -> int:
         """Items at once, as things are now."""
-        size = self._asked or pick_batch_size(self._device, self._bytes_each, self._ceiling)
-        return size if self._fits is None else min(size, self._fits)
+        return self.within(self.plan())
+
+    def plan(self) -> int:
+        """Items at once by what was asked for or by the memory that is free now; for `within`."""
+        return self._asked or pick_batch_size(self._device, self._bytes_each, self._ceiling)
+
+    def within(self, planned: int) -> int:
+        """The same, or what it was found out to be the hard way."""
+        return planned if self._fits is None else min(planned, self._fits)
 
     def run(self, items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
         """What `work` gives for each item, in order. A batch that runs out of memory is done again in halves.
@@ -58,27 +65,33 @@ class Batches:
             DeviceMemoryError: not even one item fits.
         """
         done: list[R] = []
-        size = self.size
+        planned = self.plan()
         while len(done) < len(items):
-            batch = items[len(done) : len(done) + size]
-            try:
-                done += work(batch)
-                continue
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(batch) == 1:
-                    raise DeviceMemoryError(
-                        f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
-                        "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
-                    ) from error
-            # Outside of the handler: the error's frames hold on to the batch's tensors.
-            size = self._fits = len(batch) // 2
-            release_memory(self._device)
-            _log.warning(
-                "%s ran out of memory with %d images at once; going on with %d", self._device, len(batch), size
-            )
+            batch = items[len(done) : len(done) + self.within(planned)]
+            done += self.attempt(len(batch), lambda: work(batch)) or []  # noqa: B023
         return done
+
+    def attempt(self, at_once: int, work: Callable[[], R]) -> R | None:
+        """What `work` gives; None when memory ran out, and only half of `at_once` go together from now on.
+
+        Raises:
+            DeviceMemoryError: it was one item.
+        """
+        try:
+            return work()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if at_once == 1:
+                raise DeviceMemoryError(
+                    f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
+                    "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
+                ) from error
+        # Outside of the handler: the error's frames hold on to the batch's tensors.
+        self._fits = at_once // 2
+        release_memory(self._device)
+        _log.warning("%s ran out of memory with %d images at once; going on with %d", self._device, at_once, self._fits)
+        return None
 
 
 def most_at_once(device: torch.device) -> int:

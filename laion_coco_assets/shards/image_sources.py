@@ -14,7 +14,7 @@ from upath import UPath
 
 from laion_coco_assets.errors import SourceError
 from laion_coco_assets.shards.schemas import CARRIED_OVER, SOURCE
-from laion_coco_assets.shards.source import SourceShard, number, plain, sample_id
+from laion_coco_assets.shards.source import SourceShard, list_folder, number, plain, sample_id, version_of
 
 #: Extensions that pictures go by, more than are supported: a picture that is not kept has its reason in the row.
 PICTURES: Final = frozenset(
@@ -128,8 +128,8 @@ class FolderShard(_Samples):
 
     @property
     def version(self) -> str:
-        """Number of files, and a digest of what the file system tells of each."""
-        versions = [SourceShard(each.name, each).version for each in self._files()]
+        """Number of files, and a digest of what the listing tells of each."""
+        versions = [(path.name, version_of(info)) for path, info in self._listed()]
         return f"{len(versions)} files {hashlib.sha256(repr(versions).encode()).hexdigest()[:16]}"
 
     @property
@@ -159,11 +159,15 @@ class FolderShard(_Samples):
             raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
 
     def _files(self) -> list[UPath]:
+        return [path for path, _ in self._listed()]
+
+    def _listed(self) -> list[tuple[UPath, dict[str, Any]]]:
         wanted = PICTURES.union(_TEXTS)
-        return sorted(
-            (each for each in self.path.iterdir() if _extension(each.name) in wanted),
-            key=lambda each: each.name,
-        )
+        try:
+            there = list_folder(self.path)
+        except OSError as error:
+            raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
+        return sorted((each for each in there if _extension(each[0].name) in wanted), key=lambda each: each[0].name)
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -7,9 +7,9 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -44,8 +44,8 @@ def list_sources(source: str) -> dict[str, "SourceShard"]:
         SourceError: nothing there, two files of one stem, or a stem that can not be a partition key.
     """
     found: dict[str, SourceShard] = {}
-    for path in _paths(source):
-        shard = _shard(path)
+    for path, info in _listed(source):
+        shard = replace(_shard(path), listed=version_of(info) if info else None)
         key = shard.key
         if not key or "..." in key or any(not char.isprintable() or char in "/\\" for char in key):
             raise SourceError(f"{path}: the file's stem names the shard, and {key!r} can not; rename the file")
@@ -76,7 +76,7 @@ def find_source(source: str, key: str) -> "SourceShard | None":
         found = [path for path in candidates if path.is_file() and _shard(path).key == key]
         if not found and at in candidates and at.is_dir():
             # Tars, or images: which of them it holds is told by all that is there.
-            found = [path for path in _in_folder(at) if _shard(path).key == key]
+            found = [path for path, _ in _in_folder(at) if _shard(path).key == key]
     except Exception as error:  # of any file system's client
         raise SourceError(f"source {source!r} can not be read: {error or type(error).__name__}") from error
     return _shard(found[0]) if found else None
@@ -92,36 +92,57 @@ def _shard(path: UPath) -> "SourceShard":
     return FolderShard(path.name, path) if path.is_dir() else SourceShard(path.name, path)
 
 
-def _in_folder(path: UPath) -> list[UPath]:
+#: What a listing tells of a file: size, and tag or date. None where it tells of a folder.
+_Info = dict[str, Any] | None
+
+
+def list_folder(path: UPath) -> list[tuple[UPath, dict[str, Any]]]:
+    """What lies in a folder, with what the listing itself tells of it: no file is asked one by one. Raises OSError."""
+    found = path.fs.ls(path.path, detail=True)
+    return [(path / each["name"].rstrip("/").rpartition("/")[2], each) for each in found]
+
+
+def _in_folder(path: UPath) -> list[tuple[UPath, _Info]]:
     """A folder's parquet files; where it has none, its tars; where it has none either, itself if it has images."""
     from laion_coco_assets.shards.image_sources import FolderShard
 
-    there = list(path.iterdir())
+    there = list_folder(path)
     for suffix in _SUFFIXES:
-        if some := [each for each in there if each.name.endswith(suffix)]:
-            return some
-    return [path] if FolderShard.is_one(path) else []
+        if some := [(each, info) for each, info in there if each.name.endswith(suffix)]:
+            return list(some)
+    return [(path, None)] if FolderShard.is_one(path) else []
 
 
-def _paths(source: str) -> list[UPath]:
+def _listed(source: str) -> list[tuple[UPath, _Info]]:
+    found: list[tuple[UPath, _Info]]
     try:
         path = UPath(source)
         path.fs.invalidate_cache()  # clients of object stores keep listings, and a sensor lives for weeks
         if any(char in source for char in _WILDCARDS):
             protocol = f"{path.protocol}://" if path.protocol not in ("", "file", "local") else ""
-            matches = [UPath(protocol + str(match), **path.storage_options) for match in path.fs.glob(path.path)]
-            paths = [match for match in matches if match.name.endswith(_SUFFIXES)]
+            matches = path.fs.glob(path.path, detail=True).items()
+            found = [
+                (UPath(protocol + str(match), **path.storage_options), info)
+                for match, info in matches
+                if str(match).endswith(_SUFFIXES)
+            ]
         elif path.is_dir():
-            paths = _in_folder(path)
+            found = _in_folder(path)
         else:
-            paths = [path] if path.exists() else []
+            found = [(path, None)] if path.exists() else []
     except Exception as error:  # of any file system's client: no such protocol, no package for it, no access, no answer
         raise SourceError(f"source {source!r} can not be listed: {error or type(error).__name__}") from error
-    if not paths:
+    if not found:
         raise SourceError(
             f"source {source!r}: no .parquet file there, nor a tar or images; name a file, a folder or a glob in quotes"
         )
-    return sorted(paths, key=lambda each: each.name)
+    return sorted(found, key=lambda each: each[0].name)
+
+
+def version_of(info: Mapping[str, Any]) -> str:
+    """Size, and tag or date, of what a file system tells of a file."""
+    told = next((info[name] for name in _VERSIONS if info.get(name)), "")
+    return f"{info.get('size')} {told}"
 
 
 @dataclass(frozen=True)
@@ -130,6 +151,8 @@ class SourceShard:
 
     key: str
     path: UPath
+    #: Its version as the listing told it that it was found by.
+    listed: str | None = field(default=None, compare=False)
 
     @property
     def rows(self) -> int:
@@ -140,20 +163,23 @@ class SourceShard:
     @property
     def version(self) -> str:
         """Size, and tag or date, as the file system tells them: another version may be another content."""
+        if self.listed is not None:
+            return self.listed
         try:
-            info = self.path.fs.info(self.path.path)
+            return version_of(self.path.fs.info(self.path.path))
         except OSError as error:
             raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
-        told = next((info[name] for name in _VERSIONS if info.get(name)), "")
-        return f"{info.get('size')} {told}"
 
     @property
     def digest(self) -> str:
         """What is in the file (32 hex digits): stages made from other content are stale."""
         digest = hashlib.sha256()
-        with self.path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        try:
+            with self.path.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
         return digest.hexdigest()[:32]
 
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:

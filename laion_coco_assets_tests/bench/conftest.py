@@ -36,7 +36,15 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, dict[str
     file = Path(tmp_path_factory.mktemp("bench")) / "bench.json"
     out = Console(record=True, width=160, quiet=True)
     settings = BenchSettings(
-        size=Size.SMALL, count=8, plain_count=1, worker_count=1, rounds=2, device="cpu", dtype="float32", json=file
+        size=Size.SMALL,
+        count=8,
+        plain_count=2,
+        worker_count=1,
+        baseline_sweep=(2,),
+        rounds=2,
+        device="cpu",
+        dtype="float32",
+        json=file,
     )
     out.quiet, out.file = False, open("/dev/null", "w", encoding="utf-8")  # noqa: PTH123, SIM115
     report = run_bench(settings, out, Console(quiet=True))

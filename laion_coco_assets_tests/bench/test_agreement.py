@@ -57,7 +57,6 @@ def test_the_command_compares_a_precision_with_float32_and_sweeps_batch_sizes(tm
         baseline_dtype="float32",
         pipelines=("engine", "plain"),
         sweep=(1, 2),
-        baseline_sweep=(1,),
         json=file,
     )
     report = run_bench(settings, out, Console(quiet=True))

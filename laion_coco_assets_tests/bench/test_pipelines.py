@@ -20,6 +20,9 @@ def test_all_three_name_the_same_winners(small: Models) -> None:
     winners = Engine(small, script).run(images, IDS)
     assert all(winners)
     assert Plain(baselines, script, NO_CLOCK, 2).run(images, IDS) == winners
+    vision = baselines.blip.model.vision_model
+    assert not vision._forward_hooks, "the engine's own model, which no longer tells the baseline of its vision tower"
+    assert not vision._forward_pre_hooks
     assert Worker(baselines, script).run(images[:1], IDS[:1]) == winners[:1]
 
 
@@ -35,6 +38,8 @@ def test_a_script_is_as_long_and_as_varied_as_asked_for() -> None:
     ids = [f"{number}" for number in range(64)]
     script = draw_script(ids, range(1000, 30_000), 102)
     assert abs(script.mean_tokens - 11) < 0.3
+    lengths = [sum(map(len, own)) / len(own) for own in script.captions.values()]
+    assert all(abs(each - 11) < 0.5 for each in lengths), "whoever is given few images has no shorter captions"
     assert script.mean_distinct == 10
     assert script.mean_prefixes < 0.8 * 10 * 11, "captions share prefixes"
     assert draw_script(ids, range(1000, 30_000), 102) == script

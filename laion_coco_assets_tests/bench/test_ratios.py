@@ -46,4 +46,16 @@ def test_the_documented_json(measured: Measured) -> None:
 
 
 def test_captions_are_as_realistic_as_was_asked_for(measured: Measured) -> None:
-    assert "11.2 tokens on average, 10.0 of 40 distinct" in measured[2]
+    assert "11.1 tokens on average, 10.0 of 40 distinct" in measured[2]
+
+
+def test_the_table_has_rates_by_stage_and_the_ratios(measured: Measured) -> None:
+    report, written, text = measured
+    rows = {cells[0].strip(): cells[1:] for line in text.splitlines() if len(cells := line.strip("│").split("│")) > 3}
+    assert {"blip_image", "blip_decoding", "clip_l_text", "rn50x64_image", "end to end", "peak memory, GiB"} <= set(
+        rows
+    )
+    rates = [float(cell.split()[0]) for cell in rows["end to end"][:3]]
+    assert rates == pytest.approx([written[name]["images_per_s"] for name in ("engine", "plain", "worker")], rel=0.05)
+    assert rows["engine is faster"][1].strip() == f"{report.ratio['plain']:.2f} times"
+    assert "plain, by batch size" in text

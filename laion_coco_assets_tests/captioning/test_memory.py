@@ -1,7 +1,6 @@
 """What is held grows with distinct prefixes and with the batch, not with candidates nor with the number of images."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -22,16 +21,15 @@ def most_held(
 ) -> tuple[int, int]:
     """While images are captioned four at a time: the most rows, and the most bytes, that the decoder had at once."""
     rows, held = [0], [0]
-    step = BlipDecoder.step
+    advance = BlipDecoder.advance
 
-    def watched(self: BlipDecoder, prefixes: Prefixes, *children: Any) -> tuple[torch.Tensor, Prefixes]:
-        logits, grown = step(self, prefixes, *children)
-        rows.append(len(grown.images))
-        held.append(bytes_held(grown))
-        return logits, grown
+    def watched(self: BlipDecoder, groups: Sequence[Prefixes]) -> torch.Tensor:
+        rows.append(sum(len(each.images) for each in groups))
+        held.append(sum(bytes_held(each) for each in groups))
+        return advance(self, groups)
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlipDecoder, "step", watched)
+        patch.setattr(BlipDecoder, "advance", watched)
         Captioner(blip, settings, batch_size=4).caption(images, [f"{place}" for place in range(len(images))])
     return max(rows), max(held)
 
