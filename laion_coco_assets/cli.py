@@ -258,6 +258,36 @@ def check(
     raise typer.Exit(1 if blocking else 0)
 
 
+@app.command()
+def clean(
+    data_dir: DataDir,
+    profile: Annotated[
+        str, typer.Option(help="Also stage files that were made with other settings than this profile's.")
+    ] = "",
+    days: Annotated[
+        float, typer.Option(min=0, help="Only checkpoints and temporary files that were not written to for so long.")
+    ] = 7.0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete it; without, it is listed only.")] = False,
+) -> None:
+    """List what a data folder holds and nothing needs any more, with sizes; --yes deletes it.
+
+    That is: checkpoints that nobody went on with, temporary files of processes that died, and files of removed shards.
+    What is published, and its ledger, is never touched, nor what a process on this machine is writing.
+
+    Exit codes: 0 done, 1 something was in use and was left, 2 a mistake in the call.
+    """
+    from laion_coco_assets.shards.fingerprint import fingerprints
+    from laion_coco_assets.shards.profile import load_profile
+    from laion_coco_assets.shards.store import ShardStore
+    from laion_coco_assets.terminal import clean_and_report
+
+    store = ShardStore(data_dir)
+    if not store.root.is_dir():
+        raise UserError(f"{data_dir}: no such folder")
+    wanted = fingerprints(load_profile(profile)) if profile else None
+    raise typer.Exit(clean_and_report(store, days, wanted, out, err, yes=yes))
+
+
 @shards_app.command("add")
 def shards_add(
     source: Annotated[str, typer.Option(help="Where the shards lie; LAION_COCO_SOURCE unless given.")] = "",

@@ -1,5 +1,6 @@
 """What the terminal's commands share: running shards under progress bars, and the tables at the end."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -18,6 +19,7 @@ from laion_coco_assets.printable import harmless, printable
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.leftovers import delete, leftovers
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
 
@@ -147,6 +149,34 @@ def export_and_report(store: ShardStore, shards: Sequence[str], target: ShardSto
     if failed:
         err.print(f"[red]{len(failed)} of {len(shards)} shards failed:[/] {escape(', '.join(failed))}", soft_wrap=True)
     return 1 if failed else 0
+
+
+def clean_and_report(
+    store: ShardStore, days: float, wanted: Mapping[Stage, str] | None, out: Console, err: Console, *, yes: bool
+) -> int:
+    """List what can go, and with `yes` delete it; returns the exit code: 1 when something was in use."""
+    done: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    used = 0
+    for each in leftovers(store, time.time() - days * 86_400, wanted):
+        where = printable(each.path.path.removeprefix(store.root.path).lstrip("/"))
+        line = f"{_size(each.bytes):>10}  {each.kind:<15} {where}"
+        if yes and not delete(store, each):
+            used += 1
+            err.print(f"{line}: in use, left", highlight=False, markup=False, soft_wrap=True)
+            continue
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        done[each.kind] += 1
+        sizes[each.kind] += each.bytes
+    for kind in done:
+        out.print(f"{kind}: {done[kind]:,}, {_size(sizes[kind])}", highlight=False, markup=False)
+    verb = "deleted" if yes else "to delete; nothing was, --yes does it"
+    out.print(f"{_size(sizes.total())} {verb}" if done else "nothing to delete", highlight=False, markup=False)
+    return 1 if used else 0
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _shown(running: Iterator[ShardOutcome], bars: Bars, err: Console) -> list[ShardOutcome]:

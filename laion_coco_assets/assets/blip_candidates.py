@@ -1,14 +1,15 @@
 """Stage 2: BLIP writes the profile's number of captions for every image."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.images import OkImage, count_ok_images, ok_images
+from laion_coco_assets.assets.images import OkImage, ok_image_rows, ok_images
+from laion_coco_assets.assets.kept_rows import model_work
 from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
@@ -52,26 +53,25 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.BLIP_CANDIDATES, shard, *_AFTER)
 
-            def total() -> int:
-                return count_ok_images(files, shard)
-
-            def rows(done: int) -> Iterator[Rows]:
-                return caption_shard(files, shard, models.captioner(profile.caption), models.batch_size, done)
+            def make(done: int, kept: Container[int]) -> Iterator[Rows]:
+                return caption_shard(files, shard, models.captioner(profile.caption), models.batch_size, done, kept)
 
             def record() -> dict[str, Any]:
                 captioner = models.captioner(profile.caption)
                 model = {"caption": {"name": profile.caption.model.name, "revision": captioner.revision}}
                 return profile_record(profile) | {"models": model, "device": models.where()}
 
-            return Work(key, total, rows, record)
+            return model_work(files, key, lambda: ok_image_rows(files, shard), make, record)
 
         return run_shards(context, profile, files, progress, plan)
 
     return blip_candidates
 
 
-def caption_shard(store: ShardStore, shard: str, captioner: "Captioner", window: int, done: int) -> Iterator[Rows]:
-    """Rows of BLIP_CANDIDATES, one an ok image in source order, behind the first `done`.
+def caption_shard(
+    store: ShardStore, shard: str, captioner: "Captioner", window: int, done: int, kept: Container[int] = frozenset()
+) -> Iterator[Rows]:
+    """Rows of BLIP_CANDIDATES, one an ok image in source order but for the `kept` ones, behind the first `done`.
 
     Images are prepared up to `window` ahead of the captioner.
     """
@@ -83,7 +83,7 @@ def caption_shard(store: ShardStore, shard: str, captioner: "Captioner", window:
             if each.pixels is not None:
                 yield each.sample_id, each.pixels
 
-    with closing(ok_images(store, shard, captioner, window=window, skip=done)) as images:
+    with closing(ok_images(store, shard, captioner, window=window, skip=done, without=kept)) as images:
         for drawn in captioner.stream(readable(images)):
             rows: Rows = []
             for found in drawn:

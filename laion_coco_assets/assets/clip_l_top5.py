@@ -1,12 +1,13 @@
 """Stage 3: the first CLIP scores every candidate, and the alt text, and names the best."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from laion_coco_assets.assets.images import OkImage, ok_images_with
+from laion_coco_assets.assets.kept_rows import model_work
 from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import Progress
@@ -49,12 +50,13 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.CLIP_L_TOP5, shard, *_AFTER)
 
-            def total() -> int:
-                return sum(not row["reason"] for row in stage_rows(files, Stage.BLIP_CANDIDATES, shard, ["reason"]))
+            def numbers() -> Iterator[int]:
+                candidates = stage_rows(files, Stage.BLIP_CANDIDATES, shard, ["row", "reason"])
+                return (row["row"] for row in candidates if not row["reason"])
 
-            def rows(done: int) -> Iterator[Rows]:
+            def make(done: int, kept: Container[int]) -> Iterator[Rows]:
                 scorer = models.scorer(profile.rank.model, "rank.model.path")
-                return rank_shard(files, shard, scorer, profile.rank.keep, models.batch_size, done)
+                return rank_shard(files, shard, scorer, profile.rank.keep, models.batch_size, done, kept)
 
             def record() -> dict[str, Any]:
                 model = {
@@ -65,7 +67,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                 }
                 return profile_record(profile) | {"models": model, "device": models.where()}
 
-            return Work(key, total, rows, record)
+            return model_work(files, key, numbers, make, record)
 
         return run_shards(context, profile, files, progress, plan)
 
@@ -73,10 +75,17 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
 
 
 def rank_shard(
-    store: ShardStore, shard: str, scorer: "Scorer", keep: int, batch_size: int, done: int
+    store: ShardStore,
+    shard: str,
+    scorer: "Scorer",
+    keep: int,
+    batch_size: int,
+    done: int,
+    kept: Container[int] = frozenset(),
 ) -> Iterator[Rows]:
-    """Rows of CLIP_L_TOP5, one a captioned image in source order, behind the first `done`."""
-    with closing(ok_images_with(store, Stage.BLIP_CANDIDATES, shard, scorer, window=batch_size, skip=done)) as images:
+    """Rows of CLIP_L_TOP5, one a captioned image in source order but for the `kept` ones, behind the first `done`."""
+    captioned = ok_images_with(store, Stage.BLIP_CANDIDATES, shard, scorer, window=batch_size, skip=done, without=kept)
+    with closing(captioned) as images:
         for batch in chunks(images, batch_size):
             scored = score_with_alt_text(scorer, batch, [each.stage_row["captions"] for each in batch])
             yield [_row(each, keep, *scores) for each, scores in zip(batch, scored, strict=True)]

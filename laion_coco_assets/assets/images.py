@@ -1,6 +1,6 @@
 """The ok images of a shard as a model wants them, with the captions a stage before gave them."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -39,29 +39,43 @@ class OkImage:
     stage_row: Row
 
 
-def count_ok_images(store: ShardStore, shard: str) -> int:
-    """How many images have status ok; their bytes are not read."""
-    return sum(row["status"] == "ok" for row in stage_rows(store, Stage.FETCHED_IMAGES, shard, ["status"]))
+def ok_image_rows(store: ShardStore, shard: str) -> Iterator[int]:
+    """`row` of each image with status ok, in order; their bytes are not read."""
+    rows = stage_rows(store, Stage.FETCHED_IMAGES, shard, ["row", "status"])
+    return (row["row"] for row in rows if row["status"] == "ok")
 
 
 def ok_images(
-    store: ShardStore, shard: str, model: Preparing, *, window: int, skip: int = 0
+    store: ShardStore,
+    shard: str,
+    model: Preparing,
+    *,
+    window: int,
+    skip: int = 0,
+    without: Container[int] = frozenset(),
 ) -> Generator[OkImage, None, None]:
-    """Images with status ok in source order, behind the first `skip`.
+    """Images with status ok in source order, but for those whose `row` is in `without`, behind the first `skip`.
 
     They are read, decoded and prepared in threads, up to `window` of them beyond the one last taken; close the
     generator when it may be left before its end.
     """
-    return _images(((row, {}) for row in _ok_rows(store, shard)), model, window, skip)
+    return _images(((row, {}) for row in _ok_rows(store, shard) if row["row"] not in without), model, window, skip)
 
 
 def ok_images_with(
-    store: ShardStore, stage: Stage, shard: str, model: Preparing, *, window: int, skip: int = 0
+    store: ShardStore,
+    stage: Stage,
+    shard: str,
+    model: Preparing,
+    *,
+    window: int,
+    skip: int = 0,
+    without: Container[int] = frozenset(),
 ) -> Generator[OkImage, None, None]:
     """The images for which `stage` has a row with captions, each with that row; otherwise like `ok_images`."""
     pairs = joined(_ok_rows(store, shard), stage_rows(store, stage, shard))
     captioned = ((row, later) for row, later in pairs if later is not None and not later.get("reason"))
-    return _images(captioned, model, window, skip)
+    return _images((pair for pair in captioned if pair[0]["row"] not in without), model, window, skip)
 
 
 def _ok_rows(store: ShardStore, shard: str) -> Iterator[Row]:

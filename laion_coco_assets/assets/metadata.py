@@ -69,6 +69,8 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
     if made is not None:
         metadata["seconds"] = round(seconds, 2)
         metadata["samples_per_second"] = round(made / seconds, 2) if seconds > 0 else 0.0
+        if "rows_kept" in info.metadata:
+            metadata["rows_kept"] = info.metadata["rows_kept"]
     if info.metadata.get("settings"):
         metadata["settings"] = settings_table(info.metadata["settings"])
     metadata |= _figures(store, stage, shard)

@@ -185,22 +185,27 @@ def _run_shard(
 
 
 def write_stage(store: ShardStore, work: Work, progress: Progress, settings: Mapping[str, Any] | None) -> int | None:
-    """Make the stage's file unless it is complete and unchanged; returns the rows made now, None when skipped."""
+    """Make the stage's file unless it is complete and unchanged; returns the rows made now, None when skipped.
+
+    Rows that are taken over from the file that is there come as arrow batches, and do not count as made.
+    """
     if work.replacing is None and store.is_complete(work.key):
         return None
     with store.write(work.key, work.replacing) as writer:
         if writer.complete:  # another process has made it while this one waited for its turn
             return None
         found = writer.done
+        made = 0
         progress.start(work.key.stage, work.key.shard, work.total(), found)
         try:
             writer.describe(settings=settings, **work.record())
             for rows in work.rows(found):
                 writer.append(rows)
+                made += 0 if isinstance(rows, pa.RecordBatch) else len(rows)
                 progress.advance(len(rows))
         finally:
             progress.finish()
-        return writer.done - found
+        return made
 
 
 def _materialization(
