@@ -38,7 +38,8 @@ def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Generator
             yield row["URL"]
 
     if source.brings_images:
-        images = islice(source.images(fetcher.max_bytes), done, None)
+        # One byte more than an image may have shows that it has too many.
+        images = islice(source.images(fetcher.max_bytes + 1), done, None)
         fetched = fetcher.judge(zip(urls(), images, strict=True), seen)
     else:
         fetched = fetcher.fetch(urls(), seen)
