@@ -86,7 +86,7 @@ def _check(
     infos, broken = _infos(store, shards)
     with duckdb.connect() as connection:
         foreign = _register(connection, store, infos, expected or {}, strict=name == ALL_SHARDS)
-        removed = [] if Stage.PUBLISHED in foreign else _removed(store, infos, removals)
+        removed = [] if Stage.PUBLISHED in foreign else _removed(store, infos, foreign, removals)
         connection.register("removed", pa.Table.from_pylist(removed, _REMOVED))
         present = {stage for stage, _ in infos}
         return [_outcome(connection, rule, name, broken, foreign, present) for rule in rules]
@@ -243,18 +243,30 @@ def _file_rows(
 
 
 def _removed(
-    store: ShardStore, infos: Mapping[tuple[str, str], StageInfo], removals: RemovalList | None
+    store: ShardStore,
+    infos: Mapping[tuple[str, str], StageInfo],
+    foreign: Collection[str],
+    removals: RemovalList | None,
 ) -> list[dict[str, str]]:
-    """The published rows that the list names."""
+    """The published rows that the list names, by where redirects led too, while the shard's `fetched_images` says so."""
     if not removals:
         return []
-    rows = (
-        {"shard": shard, "sample_id": row["sample_id"], "entry": removals.entry(row["sample_id"], row["URL"])}
-        for stage, shard in infos
-        if stage == Stage.PUBLISHED
-        for row in stage_rows(store, Stage.PUBLISHED, shard, ["sample_id", "URL"])
-    )
-    return [row for row in rows if row["entry"] is not None]
+    found = []
+    for shard in (shard for stage, shard in infos if stage == Stage.PUBLISHED):
+        traced = Stage.FETCHED_IMAGES not in foreign and (Stage.FETCHED_IMAGES, shard) in infos
+        led_to = _redirected(store, shard) if traced else {}
+        for row in stage_rows(store, Stage.PUBLISHED, shard, ["sample_id", "URL"]):
+            name = row["sample_id"]
+            if (entry := removals.entry(name, row["URL"], led_to.get(name))) is not None:
+                found.append({"shard": shard, "sample_id": name, "entry": entry})
+    return found
+
+
+def _redirected(store: ShardStore, shard: str) -> dict[str, str]:
+    """Where the images came from that did not come from their URL, by sample_id."""
+    rows = stage_rows(store, Stage.FETCHED_IMAGES, shard, ["sample_id", "URL", "final_url", "status"])
+    ok = ((row["sample_id"], row["URL"], row["final_url"]) for row in rows if row["status"] == "ok")
+    return {name: final_url for name, url, final_url in ok if final_url not in (None, url)}
 
 
 def _literal(path: str) -> str:
