@@ -74,6 +74,11 @@ class Bars:
     def finish(self) -> None:
         """See `Progress`."""
 
+    def wait(self, seconds: int, why: str) -> None:
+        """See `Progress`."""
+        said = f"[yellow]trying again in {seconds} s:[/] {escape(harmless(why))}"
+        self._console.print(said, highlight=False, soft_wrap=True)
+
     def shard_done(self) -> None:
         """One more shard is through."""
         self._progress.advance(self._shards)

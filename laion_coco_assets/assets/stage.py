@@ -153,6 +153,7 @@ def run_shards(
         # One that may pass is enough: the others that failed fail again quickly, and what was made is skipped.
         passing = [error for error in failed.values() if is_transient(error)]
         if passing and context.retry_number < len(WAITS):
+            progress.wait(WAITS[context.retry_number], str(passing[0]))
             raise dg.RetryRequested(len(WAITS), WAITS[context.retry_number]) from passing[0]
         raise _failure(context, failed) from next(iter(failed.values()))
     # Dagster itself would write the deployment's, and a trial's shards would not be stale.

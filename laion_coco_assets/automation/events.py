@@ -23,6 +23,7 @@ class Made:
 
     code_version: str
     timestamp: float  # seconds since 1970
+    skipped: bool  # the file was complete and stayed as it was
 
 
 class Materialisations:
@@ -41,8 +42,10 @@ class Materialisations:
         for chunk in chunks(unread, _EVENTS_PER_QUERY):
             wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage.value), storage_ids=chunk)
             for record in instance.fetch_materializations(wanted, limit=len(chunk)).records:
-                tags = (record.asset_materialization.tags if record.asset_materialization else None) or {}
-                self._known[record.storage_id] = Made(intern(tags.get(_CODE_VERSION, "")), record.timestamp)
+                event = record.asset_materialization
+                code = (event.tags or {}).get(_CODE_VERSION, "") if event else ""
+                skipped = event is not None and "skipped" in event.metadata and bool(event.metadata["skipped"].value)
+                self._known[record.storage_id] = Made(intern(code), record.timestamp, skipped)
         return len(unread)
 
 

@@ -137,3 +137,8 @@ def test_rules_are_described_and_graded() -> None:
         assert rule.description.endswith("."), rule.name
         assert rule.severity in Severity
         assert rule.name.startswith((rule.stage, LEDGER))
+
+
+def test_operations_says_what_to_do_about_every_rule() -> None:
+    operations = (ROOT / "docs" / "OPERATIONS.md").read_text()
+    assert [rule.name for rule in all_rules() if f"`{rule.name}`" not in operations] == []
