@@ -29,6 +29,7 @@ class Settings(BaseModel):
         default=0, ge=0, le=4096, description="images that go through a model together; 0 picks itself from free memory"
     )
     fetch_concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight")
+    fetch_lanes: int = Field(default=1, ge=1, le=64, description="processes that fetch, each host with one of them")
     host_spacing: float = Field(
         default=0.0,
         ge=0,

@@ -18,6 +18,7 @@ def build_resources(settings: Settings, profile: Profile) -> dict[str, Any]:
         "source": SourceResource(source=settings.source_or_default),
         "fetcher": FetcherResource(
             concurrency=settings.fetch_concurrency,
+            lanes=settings.fetch_lanes,
             host_spacing=settings.host_spacing,
             allow_networks=list(settings.allow_networks),
         ),

@@ -3,7 +3,7 @@
 import pytest
 
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
-from laion_coco_assets.fetching.reasons import DESCRIPTIONS, TRANSIENT, Reason
+from laion_coco_assets.fetching.reasons import DESCRIPTIONS, Reason
 from laion_coco_assets.publishing.removals import REMOVED
 from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.names import NameServer
@@ -68,4 +68,3 @@ def test_the_names_are_those_that_files_and_rules_have() -> None:
         "too_small aspect_ratio duplicate_url removed protocol"
     )
     assert {*Reason, REMOVED} == set(names.split())
-    assert {str(each) for each in TRANSIENT} == {"dns", "refused", "timeout", "rate_limited", "http_5xx", "truncated"}
