@@ -451,6 +451,33 @@ def bench_fetch(
         run_fetch_bench(settings, out, err)
 
 
+@bench_app.command("instance")
+def bench_instance(
+    shards: Annotated[int, typer.Option(help="Shards in the instance, all of them fetched.")] = 60_000,
+    published: Annotated[int, typer.Option(help="How many of them went through all stages.")] = 11_000,
+    parts: Annotated[str, typer.Option(help="Only some of: definitions,ticks,commands,pages,backfill.")] = "",
+    backfill: Annotated[int, typer.Option(min=1, help="Shards of the backfill.")] = 5000,
+    folder: Annotated[str, typer.Option(help="An empty folder to make it in and leave it; else a temporary one.")] = "",
+    json: Annotated[str, typer.Option(help="Write the figures to this file.")] = "",
+) -> None:
+    """Measure Dagster with as many shards as a data set has: loading, ticks, pages, a backfill's submission.
+
+    One shard of the demo is run; its records and files are copied under the other shards' names. No run is started.
+    """
+    from laion_coco_assets.simulation.run import InstanceBenchSettings, run_instance_bench
+
+    settings = InstanceBenchSettings(
+        shards=shards,
+        published=published,
+        parts=tuple(filter(None, parts.split(","))),
+        backfill=backfill,
+        folder=Path(folder) if folder else None,
+        json=Path(json) if json else None,
+    )
+    with _interruptible("nothing was measured; begin again"):
+        run_instance_bench(settings, out, err)
+
+
 def _numbers(flag: str, text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) for part in parts):
