@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.markdown import Image, Url, table
 from laion_coco_assets.assets.query import query
+from laion_coco_assets.markdown import Image, Url, table
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore

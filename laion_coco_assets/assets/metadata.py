@@ -6,8 +6,8 @@ from typing import Any, Final
 import dagster as dg
 
 from laion_coco_assets.assets.illustrations import histograms
-from laion_coco_assets.assets.markdown import table
 from laion_coco_assets.assets.query import query
+from laion_coco_assets.markdown import table
 from laion_coco_assets.shards.schemas import COLUMNS, LEDGER, Stage
 from laion_coco_assets.shards.store import ShardStore, StageInfo
 

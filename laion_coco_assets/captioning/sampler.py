@@ -91,6 +91,11 @@ class Captioner:
         return self._blip.revision
 
     @property
+    def backed_off(self) -> int:
+        """How often memory ran out, and fewer went together from then on."""
+        return self._batches.backed_off
+
+    @property
     def threads(self) -> int:
         """Of `prepare` at once, so that it keeps up with the device and takes nothing from it."""
         return threads_for(self._blip.device)

@@ -61,6 +61,11 @@ class Scorer:
         return self._clip.revision
 
     @property
+    def backed_off(self) -> int:
+        """How often memory ran out, and fewer went together from then on."""
+        return self._images.backed_off + self._texts.backed_off
+
+    @property
     def threads(self) -> int:
         """Of `prepare` at once, so that it keeps up with the device and takes nothing from it."""
         return threads_for(self._clip.device)

@@ -42,7 +42,8 @@ def fetch_shard(
             yield row["URL"]
 
     if source.brings_images:
-        images = islice(source.images(fetcher.max_bytes), done, most)
+        # One byte more than an image may have shows that it has too many.
+        images = islice(source.images(fetcher.max_bytes + 1), done, most)
         fetched = fetcher.judge(zip(urls(), images, strict=True), seen)
     else:
         fetched = fetcher.fetch(urls(), seen)

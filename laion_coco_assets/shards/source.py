@@ -27,6 +27,9 @@ _SUFFIXES: Final = (".parquet", ".tar")
 #: What a parquet source's images are called; of several, the first that holds bytes.
 _IMAGES: Final = ("image", "jpg", "png", "webp", "bytes")
 _IMAGE_BATCH_ROWS: Final = 16
+_READ_BYTES: Final = 1 << 20
+#: img2dataset's `width` and `height` are those after resizing; before those of the picture as it was, this stands.
+ORIGINAL: Final = "original_"
 #: What file systems tell of a file's content without reading it, the surest first.
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -74,9 +77,13 @@ def find_source(source: str, key: str) -> "SourceShard | None":
         else:
             candidates = [at / f"{key}.parquet", at]
         found = [path for path in candidates if path.is_file() and _shard(path).key == key]
+        if found and found[0] != at and (at / f"{key}.tar").is_file():
+            _in_folder(at)  # raises: says what is wrong
         if not found and at in candidates and at.is_dir():
             # Tars, or images: which of them it holds is told by all that is there.
             found = [path for path, _ in _in_folder(at) if _shard(path).key == key]
+    except SourceError:
+        raise
     except Exception as error:  # of any file system's client
         raise SourceError(f"source {source!r} can not be read: {error or type(error).__name__}") from error
     return _shard(found[0]) if found else None
@@ -103,10 +110,20 @@ def list_folder(path: UPath) -> list[tuple[UPath, dict[str, Any]]]:
 
 
 def _in_folder(path: UPath) -> list[tuple[UPath, _Info]]:
-    """A folder's parquet files; where it has none, its tars; where it has none either, itself if it has images."""
+    """A folder's parquet files; where it has none, its tars; where it has none either, itself if it has images.
+
+    Raises:
+        SourceError: a tar with parquet of the same stem beside it.
+    """
     from laion_coco_assets.shards.image_sources import FolderShard
 
     there = list_folder(path)
+    names = {each.name for each, _ in there}
+    if twice := sorted(name for name in names if name.endswith(".tar") and f"{name[:-4]}.parquet" in names):
+        raise SourceError(
+            f"{path} has {twice[0]} and {twice[0][:-4]}.parquet, as img2dataset leaves them: "
+            f"name '{path}/*.tar' to take the images that are there, or '{path}/*.parquet' to fetch them again"
+        )
     for suffix in _SUFFIXES:
         if some := [(each, info) for each, info in there if each.name.endswith(suffix)]:
             return list(some)
@@ -130,6 +147,8 @@ def _listed(source: str) -> list[tuple[UPath, _Info]]:
             found = _in_folder(path)
         else:
             found = [(path, None)] if path.exists() else []
+    except SourceError:
+        raise
     except Exception as error:  # of any file system's client: no such protocol, no package for it, no access, no answer
         raise SourceError(f"source {source!r} can not be listed: {error or type(error).__name__}") from error
     if not found:
@@ -185,9 +204,12 @@ class SourceShard:
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
         """The rows from `start` on, with schema SOURCE, in batches of bounded size."""
         with self._open() as file:
-            columns = self._columns(file.schema_arrow)
+            image = _image_column(file.schema_arrow)
+            read = [name for name in dict.fromkeys(file.schema_arrow.names) if name != image]
             row = 0
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            columns: dict[str, int] = {}
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=read if image else None):
+                columns = columns or self._columns(batch.schema, images=image is not None)
                 if row + batch.num_rows > start:
                     skip = max(0, start - row)
                     yield self._normalise(batch.slice(skip), columns, row + skip)
@@ -200,16 +222,16 @@ class SourceShard:
             return _image_column(file.schema_arrow) is not None
 
     def images(self, max_bytes: int) -> Iterator[bytes | None]:
-        """Each row's image, in the order of `batches`; None where there is none. Only if `brings_images`.
+        """The first `max_bytes` bytes of each row's image, in the order of `batches`; None where there is none.
 
-        It is cut one byte behind `max_bytes`, so that a larger one shows as such.
+        Only if `brings_images`.
         """
         with self._open() as file:
             column = _image_column(file.schema_arrow)
             for batch in file.iter_batches(batch_size=_IMAGE_BATCH_ROWS, columns=[column]):
                 for value in batch.column(0).to_pylist():
                     content = value.get("bytes") if isinstance(value, dict) else value
-                    yield None if content is None else content[: max_bytes + 1]
+                    yield None if content is None else content[:max_bytes]
 
     @contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
@@ -219,10 +241,11 @@ class SourceShard:
             raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
         with stream:
             try:
-                file = pq.ParquetFile(stream)
+                # Read in pieces: a row group of images may be larger than memory.
+                file = pq.ParquetFile(stream, buffer_size=_READ_BYTES)
             except (pa.ArrowInvalid, OSError) as error:
                 raise SourceError(f"{self.path}: not a parquet file: {error}") from None
-            self._columns(file.schema_arrow)
+            self._columns(file.schema_arrow, images=_image_column(file.schema_arrow) is not None)
             if file.metadata.num_rows == 0:
                 raise SourceError(f"{self.path}: has no rows; remove it from the source")
             try:
@@ -230,13 +253,22 @@ class SourceShard:
             except pa.ArrowException as error:
                 raise SourceError(f"{self.path}: damaged: {error}") from None
 
-    def _columns(self, schema: pa.Schema) -> dict[str, int]:
-        """Index of each known column: by its own name if it is there, else by that name in another casing."""
+    def _columns(self, schema: pa.Schema, *, images: bool) -> dict[str, int]:
+        """Index of each known column: by its own name if it is there, else by that name in another casing.
+
+        `images`: the file brings them along, so its columns may be called as img2dataset calls them.
+        """
+
+        def called(name: str) -> list[int]:
+            return [i for i, have in enumerate(schema.names) if have.casefold() == name.casefold()]
+
         columns: dict[str, int] = {}
         for name in (*_REQUIRED, *CARRIED_OVER):
-            same = [i for i, have in enumerate(schema.names) if have.casefold() == name.casefold()]
-            if name == "TEXT" and not same and _image_column(schema) is not None:  # as img2dataset calls it
-                same = [i for i, have in enumerate(schema.names) if have.casefold() == "caption"]
+            same = called(name)
+            if images and name == "TEXT":
+                same = same or called("caption")
+            elif images and name in CARRIED_OVER:
+                same = called(f"{ORIGINAL}{name}") or same
             exact = [i for i in same if schema.names[i] == name]
             if same:
                 columns[name] = (exact or same)[0]
@@ -248,8 +280,7 @@ class SourceShard:
 
     def _normalise(self, batch: pa.RecordBatch, columns: dict[str, int], first_row: int) -> pa.RecordBatch:
         known: dict[str, pa.Array] = {}
-        image = _image_column(batch.schema)
-        extra = {name: i for i, name in enumerate(batch.schema.names) if i not in columns.values() and name != image}
+        extra = {name: i for i, name in enumerate(batch.schema.names) if i not in columns.values()}
         for name in _REQUIRED:
             known[name] = self._strings(batch.column(columns[name]), name)
         for name, type_ in CARRIED_OVER.items():

@@ -215,8 +215,10 @@ class ShardStore:
 
     def checkpoint_dir(self, key: StageKey, replacing: Replacing | None = None) -> UPath:
         """Where the parts of unfinished work for this key lie."""
-        digest = key.digest if replacing is None else _digest(key.digest, replacing.content, replacing.selection)
-        return self.checkpoints / key.stage / f"{key.shard}-{digest}"
+        name = key.digest
+        if replacing is not None:
+            name = f"{_digest(key.digest, replacing.content)}.{_digest(replacing.selection)}"
+        return self.checkpoints / key.stage / f"{key.shard}-{name}"
 
     def publish(self, local: Path, path: UPath) -> None:
         """Make a local file appear at `path` at once and whole; the local one is gone afterwards."""
@@ -371,13 +373,16 @@ class StageWriter:
             yield part, stop
 
     def _remove_strangers(self) -> None:
-        """Checkpoints of this shard's stage under other settings or inputs: nothing will ever resume them."""
+        """Checkpoints of this shard's stage that nothing will ever resume: under other settings or inputs, or of a file
+        that is gone. Those of another selection stay: the same file may be made again from them."""
         folder = self._folder.parent
         if not folder.is_dir():
             return
+        of_shard = re.compile(re.escape(self._key.shard) + r"-([0-9a-f]{16})(\.[0-9a-f]{16})?")
+        own = of_shard.fullmatch(self._folder.name)
         for other in folder.iterdir():
-            stem, _, digest = other.name.rpartition("-")
-            if stem == self._key.shard and other.name != self._folder.name and len(digest) == len(self._key.digest):
+            named = of_shard.fullmatch(other.name)
+            if named is not None and (own is None or named[1] != own[1]):
                 other.fs.rm(other.path, recursive=True)
 
     def _merge(self) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from laion_coco_assets.assets.markdown import Url, cell
 from laion_coco_assets.assets.metadata import settings_table, shard_metadata
+from laion_coco_assets.markdown import Url, cell
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import COLUMNS, SCHEMAS, Stage
 from laion_coco_assets_tests.conftest import DemoRun

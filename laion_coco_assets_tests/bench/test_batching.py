@@ -1,7 +1,9 @@
 """Batch sizes pick themselves and back off; nothing is lost, and nothing shows in the result."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,6 +36,21 @@ def test_out_of_memory_halves_and_keeps_what_was_done() -> None:
     assert batches.size == 2, "the next run does not try again what did not fit"
 
 
+def test_it_grows_again_when_there_is_memory_and_tries_ever_more_seldom_when_there_is_none() -> None:
+    batches, seen = Batches(8, CPU, 1), list[int]()
+    batches.run(range(8), fits(2, []))
+    assert (batches.size, batches.backed_off) == (2, 2)
+    assert batches.run(range(1000), fits(2, seen)) == [2 * each for each in range(1000)]
+    tries = [place for place, size in enumerate(seen) if size > 2]
+    assert len(tries) == 4
+    assert np.diff(tries).tolist() == [65, 129, 257], "32 at first, twice as many after each that was in vain"
+    assert batches.backed_off == 2 + 4
+    seen.clear()
+    assert batches.run(range(50_000), fits(100, seen)) == [2 * each for each in range(50_000)]
+    assert list(dict.fromkeys(seen)) == [2, 4, 8], "what was asked for, and no more"
+    assert batches.backed_off == 2 + 4
+
+
 def test_not_even_one_is_a_clear_error() -> None:
     with pytest.raises(DeviceError, match=r"has not the memory for one image .* GiB free"):
         Batches(4, CPU, 1).run(range(3), fits(0, []))
@@ -58,6 +75,34 @@ def test_picks_itself_from_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Batches(5, cuda, 30 << 20).size == 5
 
 
+@pytest.mark.parametrize(
+    ("group", "files", "free"),
+    [
+        ("0::/", {"memory.max": "max", "memory.current": "5"}, 1 << 62),
+        ("0::/", {"memory.max": "1000", "memory.current": "700", "memory.stat": "inactive_file 50"}, 350),
+        ("0::/a/b", {"a/memory.max": "1000", "a/memory.current": "990", "a/memory.stat": "inactive_file 50"}, 60),
+        (
+            "0::/\n4:cpu,memory:/docker/x",
+            {
+                "memory/memory.limit_in_bytes": "1000",
+                "memory/memory.usage_in_bytes": "400",
+                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 30",
+            },
+            630,
+        ),
+        ("7:memory:/", {"memory/memory.limit_in_bytes": "broken"}, 1 << 62),
+    ],
+)
+def test_what_the_control_groups_still_allow(tmp_path: Path, group: str, files: dict[str, str], free: int) -> None:
+    own = tmp_path / "own"
+    own.write_text(group + "\n")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content + "\n")
+    assert batching._container_free(tmp_path, own) == free
+    assert batching._container_free(tmp_path / "none", tmp_path / "none") == 1 << 62
+
+
 def test_a_sampler_that_backs_off_writes_the_same(small: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = ["a", "b", "c", "d", "e"]
     images, script = draw_images(5), draw_script(ids, small.words, small.blip.end_token, mean_tokens=5)
@@ -72,3 +117,4 @@ def test_a_sampler_that_backs_off_writes_the_same(small: Models, monkeypatch: py
 
     monkeypatch.setattr(engine._captioner._decoder, "look", look)
     assert engine.run(images, ids) == expected
+    assert engine._captioner.backed_off == 1

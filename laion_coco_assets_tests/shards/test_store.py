@@ -167,6 +167,12 @@ def test_a_complete_file_is_replaced_whole_from_parts_of_one_selection(store: Sh
         assert (writer.complete, writer.done) == (False, 10)
         raise RuntimeError
     write(store, KEY)  # complete: nothing happens
+    with pytest.raises(RuntimeError), store.write(KEY, second) as writer:  # noqa: PT012
+        assert writer.done == 0
+        raise RuntimeError
+    with pytest.raises(RuntimeError), store.write(KEY, first) as writer:  # noqa: PT012
+        assert writer.done == 10  # the other selection took nothing from it
+        raise RuntimeError
     with store.write(KEY, second) as writer:
         assert writer.done == 0
         writer.append(ROWS[:-1])
@@ -174,6 +180,10 @@ def test_a_complete_file_is_replaced_whole_from_parts_of_one_selection(store: Sh
     assert (after.key, after.rows) == (KEY, len(ROWS) - 1)
     with store.write(KEY, second) as writer:
         assert writer.complete  # what was to be replaced is gone
+    with pytest.raises(RuntimeError), store.write(KEY, Replacing(after.content, "dns")) as writer:  # noqa: PT012
+        assert writer.done == 0
+        raise RuntimeError
+    assert not store.checkpoint_dir(KEY, first).exists()  # nor are its parts of any more use
 
 
 def test_row_groups_stream(tmp_path: Path) -> None:
