@@ -44,6 +44,7 @@ class Settings(BaseModel):
         default="",
         description="list of URLs, sample_ids and domains that are not published: text or parquet, or a folder",
     )
+    thumbnails: bool = Field(default=True, description="thumbnails beside the example captions in the UI's events")
     shards_per_run: int = Field(default=20, ge=1, le=10_000, description="shards a backfill puts into one run")
     schedule_cron: str = Field(default="0 * * * *", description="when the schedule missing_shards looks, once it is on")
     schedule_shards: int = Field(default=100, ge=1, le=10_000, description="shards a tick requests of a step, at most")

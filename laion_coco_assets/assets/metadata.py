@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.illustrations import examples, histograms
+from laion_coco_assets.assets.illustrations import histograms
 from laion_coco_assets.assets.query import query
 from laion_coco_assets.markdown import table
 from laion_coco_assets.shards.schemas import COLUMNS, LEDGER, Stage
@@ -81,7 +81,6 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
         metadata["source_rows"] = ledger.rows
         metadata["rejected"] = ledger.rows - info.rows
         metadata["rejected_by_reason"] = _markdown(store, LEDGER, shard, _REASONS)
-        metadata["examples"] = examples(store, shard)
     pictures = histograms(store, Stage(stage), shard)
     if pictures is not None:
         metadata["histograms"] = pictures

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import dagster as dg
 
+from laion_coco_assets.assets.illustrations import examples
 from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key, write_stage
 from laion_coco_assets.progress import NoProgress, Progress
 from laion_coco_assets.publishing.card import write_card
 from laion_coco_assets.publishing.removals import RemovalList, digest
 from laion_coco_assets.publishing.rows import ledger_row, published_row
+from laion_coco_assets.resources.examples import ExamplesResource
 from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.joining import Row, chunks, joined, stage_rows
@@ -38,6 +40,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         store: ShardStoreResource,
         removals: RemovalsResource,
+        examples_shown: ExamplesResource,
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult[Any]:
         """The data set: LAION-COCO's columns with its names and types, then all scores, the sample id, the fingerprint.
@@ -63,7 +66,10 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             def rows(done: int) -> Iterator[Rows]:
                 return publish_shard(files, key, removed, done)
 
-            return Work(key, total, rows, lambda: profile_record(profile))
+            def shown() -> dict[str, Any]:
+                return {"examples": examples(files, shard, thumbnails=examples_shown.thumbnails)}
+
+            return Work(key, total, rows, lambda: profile_record(profile), shown)
 
         return run_shards(context, profile, files, progress, plan)
 

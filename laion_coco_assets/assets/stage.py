@@ -43,6 +43,8 @@ class Work:
     rows: Callable[[int], Iterator[Rows | pa.RecordBatch]]
     #: What the file is to say of itself beside its key.
     record: Callable[[], Mapping[str, Any]] = dict
+    #: What the UI shows of the finished file beside what it shows of every stage's.
+    shown: Callable[[], Mapping[str, Any]] = dict
     #: Set when a complete file of this key is to be made again.
     replacing: Replacing | None = None
 
@@ -182,7 +184,7 @@ def _run_shard(
         context.log.info(f"shard {work.key.shard}: complete and unchanged, skipped")
     else:
         context.log.info(f"shard {work.key.shard}: {made} of {info.rows} rows in {seconds:.1f} s, the rest was there")
-    return info, shard_metadata(store, info, made=made, seconds=seconds)
+    return info, {**shard_metadata(store, info, made=made, seconds=seconds), **work.shown()}
 
 
 def write_stage(store: ShardStore, work: Work, progress: Progress, settings: Mapping[str, Any] | None) -> int | None:
