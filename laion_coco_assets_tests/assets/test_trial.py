@@ -95,7 +95,8 @@ def test_a_trial_is_on_record_everywhere_and_the_whole_takes_its_place(
 
     captions = drawn(run)
     assert captions
-    assert materialize(run, instance, one).success
+    whole = materialize(run, instance, one)
+    assert whole.success, [event.event_specific_data for event in whole.all_events if event.is_failure]
     assert drawn(run) == captions
     assert run.store.need(LEDGER, "demo-00000").rows == SAMPLES / 2
     assert not any("max_samples" in run.store.need(stage, "demo-00000").metadata for stage in SCHEMAS)
