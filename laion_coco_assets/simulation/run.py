@@ -1,6 +1,7 @@
 """`laion-coco bench instance`, from its flags to its report."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ _ARRIVING: Final = 100
 #: Dagster takes no more partitions of one asset, and the names of the shards have five digits.
 _MOST_SHARDS: Final = 99_000
 _AGAIN: Final = 2
+#: Parts whose work the webserver or the daemon does.
+_ELSEWHERE: Final = ("pages", "backfill")
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,18 @@ class InstanceBenchSettings:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds that something took the first time, and the fastest of the times after it (None: it was done once)."""
+    """Seconds that something took the first time, and the fastest of the times after it (None: it was done once).
+
+    `first_cpu_s` and `again_cpu_s` are processor time, of which a busy machine changes little; None where another process
+    than a command's own does the work.
+    """
 
     part: str
     what: str
     first_s: float
     again_s: float | None = None
+    first_cpu_s: float | None = None
+    again_cpu_s: float | None = None
 
 
 Part = Callable[[Simulation, InstanceBenchSettings], Iterator[Measured]]
@@ -163,12 +172,21 @@ PARTS: Final = tuple(_PARTS)
 
 
 def _timed(part: str, what: str, action: Callable[[], Any], again: int = 0) -> Measured:
-    seconds = []
+    seconds, cpu = [], []
     for _ in range(1 + again):
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), _cpu()
         action()
         seconds.append(time.perf_counter() - started)
-    return Measured(part, what, seconds[0], min(seconds[1:], default=None))
+        cpu.append(_cpu() - busy)
+    own = None if part in _ELSEWHERE else cpu[0]
+    own_again = None if part in _ELSEWHERE else min(cpu[1:], default=None)
+    return Measured(part, what, seconds[0], min(seconds[1:], default=None), own, own_again)
+
+
+def _cpu() -> float:
+    """Processor seconds of this process, and of those it called that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _call(simulation: Simulation, *arguments: str, codes: Sequence[int] = (0,)) -> None:
@@ -201,9 +219,9 @@ def _table(found: Sequence[Measured], settings: InstanceBenchSettings) -> Table:
     table = Table(
         title=f"{settings.shards} shards fetched, {settings.published} published: seconds", title_justify="left"
     )
-    for name in ("", "what", "first", "again"):
+    for name in ("", "what", "first", "again", "first, CPU", "again, CPU"):
         table.add_column(name, justify="left" if name in ("", "what") else "right")
     for each in found:
-        again = "" if each.again_s is None else f"{each.again_s:.2f}"
-        table.add_row(each.part, each.what, f"{each.first_s:.2f}", again)
+        figures = (each.first_s, each.again_s, each.first_cpu_s, each.again_cpu_s)
+        table.add_row(each.part, each.what, *("" if figure is None else f"{figure:.2f}" for figure in figures))
     return table
