@@ -1,6 +1,6 @@
 """The models that are measured: of the published sizes or small ones with random weights, or a profile's own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -125,16 +125,6 @@ def profile_models(profile: Profile, device: torch.device, dtype: torch.dtype) -
         keep=profile.rank.keep,
         words=(),
     )
-
-
-def with_own_clips(models: Models, size: Size, profile: Profile | None) -> Models:
-    """The same models but for second CLIPs, as they were loaded: the engine changes the ones it is given."""
-    device, dtype = models.rn50x64.device, models.rn50x64.dtype
-    if profile is not None and profile.final is not None:
-        clip_l, rn50x64 = (load_clip(source, device, dtype) for source in (profile.rank.model, profile.final.model))
-    else:
-        clip_l, rn50x64 = (_random_clip(name, size, device, dtype) for name in ("ViT-L-14", "RN50x64"))
-    return replace(models, clip_l=clip_l, rn50x64=rn50x64)
 
 
 @lru_cache(maxsize=1)

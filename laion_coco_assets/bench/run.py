@@ -17,7 +17,7 @@ from laion_coco_assets.bench.engine import Engine
 from laion_coco_assets.bench.flops import tower_tflop
 from laion_coco_assets.bench.images import load_images
 from laion_coco_assets.bench.measure import Contestant, measure, warm_up
-from laion_coco_assets.bench.models import Models, Size, profile_models, random_models, with_own_clips
+from laion_coco_assets.bench.models import Models, Size, profile_models, random_models
 from laion_coco_assets.bench.pipelines import PipelineFactory
 from laion_coco_assets.bench.plain import Plain, bytes_an_image
 from laion_coco_assets.bench.report import Report, rates_table
@@ -85,11 +85,9 @@ def run_bench(settings: BenchSettings, out: Console, err: Console) -> Report:
         building = bars.add_task("models", total=2)
         models = _build(settings, profile, device, dtype)
         bars.advance(building)
-        baselines = (
-            with_own_clips(models, settings.size, profile)
-            if baseline_dtype == dtype
-            else _build(settings, profile, device, baseline_dtype)
-        )
+        baselines = _build(
+            settings, profile, device, baseline_dtype
+        )  # as loaded: the engine changes the ones it is given
         bars.advance(building)
         tflop = tower_tflop(baselines)
         script = _script(settings, models, sample_ids)

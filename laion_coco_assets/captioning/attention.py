@@ -5,7 +5,9 @@ from typing import Any, Final
 import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
+
+from laion_coco_assets.captioning.packing import pack
 
 #: Scores that are worked on together on a CPU, in bytes: they should stay in its cache between the three passes.
 _SCORES_AT_ONCE: Final = 5 << 20
@@ -53,7 +55,9 @@ class SelfAttention(nn.Module):
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
-        self.in_proj_weight, self.in_proj_bias = attention.in_proj_weight, attention.in_proj_bias
+        width = attention.embed_dim
+        self.in_proj = nn.Linear(width, 3 * width, device="meta")  # for its weights to be put in
+        self.in_proj.weight, self.in_proj.bias = attention.in_proj_weight, attention.in_proj_bias
         self.out_proj = attention.out_proj
         self.heads = attention.num_heads
 
@@ -78,7 +82,7 @@ class SelfAttention(nn.Module):
             [rows, length, width], and None in place of the weights.
         """
         rows, length, width = query.shape
-        split = linear(query, self.in_proj_weight, self.in_proj_bias).view(rows, length, 3, self.heads, -1)
+        split = self.in_proj(query).view(rows, length, 3, self.heads, -1)
         queries, keys, values = split.permute(2, 0, 3, 1, 4)  # [rows, heads, length, width / heads] each
         if attn_mask is not None and attn_mask.dim() == 3:
             attn_mask = attn_mask.view(rows, self.heads, length, length)
@@ -87,7 +91,7 @@ class SelfAttention(nn.Module):
 
 
 def use_own_attention(model: Any) -> None:
-    """Put `SelfAttention` into an open_clip model's plain transformer blocks, both towers', in place.
+    """Put `SelfAttention` into an open_clip model's plain transformer blocks, both towers', in place, and pack them.
 
     Other blocks (cross-attention, pooling, timm's and Hugging Face's towers) stay as they are.
     """
@@ -97,3 +101,4 @@ def use_own_attention(model: Any) -> None:
         attention = block.attn
         if isinstance(attention, nn.MultiheadAttention) and attention.batch_first and not attention.dropout:
             block.attn = SelfAttention(attention)
+            pack(block)

@@ -3,17 +3,19 @@
 from typing import Any
 
 import torch
-from open_clip.modified_resnet import ModifiedResNet
+from open_clip.modified_resnet import Bottleneck, ModifiedResNet
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from laion_coco_assets.captioning.packing import pack, pack_with_relu
 
 
 def speed_up(model: Any) -> torch.memory_format:
     """Prepare an open_clip model's image tower in place; gives the memory format that its pixels should have.
 
     A ModifiedResNet (RN50x64) in eval mode gets its batch norms folded into the convolutions before them, in float32
-    whatever it computes in, and its weights in channels_last. Any other tower is left as it is: transformers are
-    matrix products already.
+    whatever it computes in, and its weights in channels_last, on a CPU as its kernels read them, the ReLUs done by the
+    convolutions. Any other tower is left as it is: transformers are matrix products already.
     """
     tower = getattr(model, "visual", None)
     if not isinstance(tower, ModifiedResNet) or tower.training:
@@ -27,6 +29,13 @@ def speed_up(model: Any) -> torch.memory_format:
                 setattr(block, conv_name, _fold(conv, norm))
                 setattr(block, norm_name, nn.Identity())
     tower.to(memory_format=torch.channels_last)
+    for block in [tower, *(each for each in tower.modules() if isinstance(each, Bottleneck))]:
+        pack_with_relu(block, "conv1", "act1")
+        pack_with_relu(block, "conv2", "act2")
+        if block is tower:  # in a Bottleneck the shortcut is added first
+            pack_with_relu(block, "conv3", "act3")
+        else:
+            pack(block)
     return torch.channels_last
 
 
@@ -42,7 +51,7 @@ def bytes_an_image(model: Any, dtype: torch.dtype) -> int:
     side = getattr(tower, "image_size", 224)
     pixels = side[0] * side[1] if isinstance(side, (tuple, list)) else side * side
     if isinstance(tower, ModifiedResNet):  # the stem's maps at half the side are the largest: a few of them live
-        return int(pixels // 4 * tower.conv3.out_channels * 6 * size + pixels * 3 * 4)
+        return int(pixels // 4 * tower.conv3.weight.shape[0] * 6 * size + pixels * 3 * 4)
     patch = getattr(tower, "patch_size", (16, 16))
     patches = pixels // (patch[0] * patch[1]) + 1
     width = int(getattr(getattr(tower, "ln_post", None), "normalized_shape", (1024,))[0])

@@ -17,6 +17,7 @@ from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
 from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes, grow
 from laion_coco_assets.captioning.filtering import StepDistribution, filter_step
 from laion_coco_assets.captioning.loading import Blip
+from laion_coco_assets.captioning.packing import pack
 from laion_coco_assets.captioning.preparing import for_device, threads_for, to_device
 from laion_coco_assets.captioning.random_numbers import uniforms
 from laion_coco_assets.captioning.tree import Tokens, Tree
@@ -55,7 +56,7 @@ class Captioner:
     """
 
     def __init__(self, blip: Blip, settings: CaptionSettings, batch_size: int = 0, clock: Clock = NO_CLOCK) -> None:
-        """Prepare.
+        """Take over a model: on a CPU its layers are exchanged for ones whose weights are laid out for it.
 
         Args:
             blip: the model.
@@ -69,6 +70,7 @@ class Captioner:
         self._blip = blip
         self._settings = settings
         self._clock = clock
+        pack(blip.model)
         self._decoder = BlipDecoder(blip.model)
         self._limits = np.repeat(
             [each.tokens for each in settings.max_lengths], [each.candidates for each in settings.max_lengths]

@@ -81,14 +81,14 @@ def test_the_command_compares_a_precision_with_float32_and_sweeps_batch_sizes(tm
     out = Console(record=True, width=160, file=io.StringIO())
     settings = BenchSettings(
         size=Size.SMALL,
-        count=4,
+        count=2,
         plain_count=1,
         rounds=1,
         device="cpu",
         dtype="bfloat16",
         baseline_dtype="float32",
         pipelines=("engine", "plain"),
-        sweep=(1, 2),
+        sweep=(1,),
         json=file,
     )
     report = run_bench(settings, out, Console(quiet=True))

@@ -4,11 +4,12 @@ import torch
 
 from laion_coco_assets.bench.engine import Engine
 from laion_coco_assets.bench.images import draw_images
-from laion_coco_assets.bench.models import Models, Size, with_own_clips
+from laion_coco_assets.bench.models import Models, Size, random_models
 from laion_coco_assets.bench.plain import Plain
 from laion_coco_assets.bench.script import draw_script
 from laion_coco_assets.bench.worker import Worker
 from laion_coco_assets.captioning.clock import NO_CLOCK
+from laion_coco_assets_tests.bench.conftest import CPU
 
 IDS = ["a", "b", "c"]
 
@@ -16,7 +17,7 @@ IDS = ["a", "b", "c"]
 def test_all_three_name_the_same_winners(small: Models) -> None:
     script = draw_script(IDS, small.words, small.blip.end_token, mean_tokens=6)
     images = draw_images(3)
-    baselines = with_own_clips(small, Size.SMALL, None)
+    baselines = random_models(Size.SMALL, CPU, torch.float32)
     winners = Engine(small, script).run(images, IDS)
     assert all(winners)
     assert Plain(baselines, script, NO_CLOCK, 2).run(images, IDS) == winners
@@ -49,7 +50,7 @@ def test_a_script_is_as_long_and_as_varied_as_asked_for() -> None:
 def test_folding_and_layout_leave_the_resnet_what_it_was(small: Models) -> None:
     from laion_coco_assets.captioning.image_tower import speed_up
 
-    own = with_own_clips(small, Size.SMALL, None).rn50x64.model.double()
+    own = random_models(Size.SMALL, CPU, torch.float32).rn50x64.model.double()
     generator = torch.Generator().manual_seed(0)
     for name, buffer in own.named_buffers():
         if "running" in name:

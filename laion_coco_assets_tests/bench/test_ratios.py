@@ -1,6 +1,8 @@
 """What CI guards: ratios between pipelines measured in turn in one process, never seconds.
 
-The bounds lie far below what is measured (docs/PERFORMANCE.md), so that a busy machine passes and a lost optimisation fails.
+At this size, on a quiet machine, the engine is 32 times as fast as the plain pipeline and 44 times as the worker's procedure
+(docs/PERFORMANCE.md, "In CI"); the bounds are a quarter of that, so that a busy machine passes. The towers' share of the time is not
+held: sampling from BLIP's whole vocabulary leaves the small towers a fifth of it, and larger ones take minutes.
 """
 
 from typing import Any
@@ -14,8 +16,8 @@ Measured = tuple[Report, dict[str, Any], str]
 
 def test_the_engine_leaves_both_baselines_behind(measured: Measured) -> None:
     report, _, _ = measured
-    assert report.ratio["plain"] > 4
-    assert report.ratio["worker"] > 6
+    assert report.ratio["plain"] > 8
+    assert report.ratio["worker"] > 10
 
 
 def test_decoding_is_where_the_ratio_comes_from(measured: Measured) -> None:
