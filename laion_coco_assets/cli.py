@@ -55,6 +55,12 @@ AllowNetwork = Annotated[
     list[str] | None,
     typer.Option(help="A private network that images may come from, as 127.0.0.0/8; repeat it for more."),
 ]
+MaxSamples = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="A trial: only so many samples of each shard, from its first. Best in a folder of its own."
+    ),
+]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 
 
@@ -89,6 +95,7 @@ def run(
     host_spacing: HostSpacing = 0.0,
     allow_network: AllowNetwork = None,
     removals: Removals = "",
+    max_samples: MaxSamples = None,
 ) -> None:
     """Run every stage, and its checks, for the shards of a source.
 
@@ -114,7 +121,8 @@ def run(
     )
     found = list_sources(source)
     with _interruptible():
-        raise typer.Exit(run_and_report(settings, _selected(list(found), shards, source), out, err))
+        selected = _selected(list(found), shards, source)
+        raise typer.Exit(run_and_report(settings, selected, out, err, max_samples=max_samples))
 
 
 @app.command()
@@ -133,6 +141,7 @@ def fetch(
             "better on another day), http_4xx, timeout, …; repeat it, or part several by commas."
         ),
     ] = None,
+    max_samples: MaxSamples = None,
 ) -> None:
     """Fetch the images of a source's shards, and nothing else: the first stage of `run`, with its checks.
 
@@ -165,7 +174,8 @@ def fetch(
         if not found:
             raise UserError(f"--retry: no shard of {source} is in {data_dir} yet; fetch them first")
     with _interruptible():
-        raise typer.Exit(fetch_and_report(settings, _selected(found, shards, where), reasons, out, err))
+        selected = _selected(found, shards, where)
+        raise typer.Exit(fetch_and_report(settings, selected, reasons, out, err, max_samples=max_samples))
 
 
 @app.command()
@@ -246,6 +256,36 @@ def check(
         highlight=False,
     )
     raise typer.Exit(1 if blocking else 0)
+
+
+@app.command()
+def clean(
+    data_dir: DataDir,
+    profile: Annotated[
+        str, typer.Option(help="Also stage files that were made with other settings than this profile's.")
+    ] = "",
+    days: Annotated[
+        float, typer.Option(min=0, help="Only checkpoints and temporary files that were not written to for so long.")
+    ] = 7.0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete it; without, it is listed only.")] = False,
+) -> None:
+    """List what a data folder holds and nothing needs any more, with sizes; --yes deletes it.
+
+    That is: checkpoints that nobody went on with, temporary files of processes that died, and files of removed shards.
+    What is published, and its ledger, is never touched, nor what a process on this machine is writing.
+
+    Exit codes: 0 done, 1 something was in use and was left, 2 a mistake in the call.
+    """
+    from laion_coco_assets.shards.fingerprint import fingerprints
+    from laion_coco_assets.shards.profile import load_profile
+    from laion_coco_assets.shards.store import ShardStore
+    from laion_coco_assets.terminal import clean_and_report
+
+    store = ShardStore(data_dir)
+    if not store.root.is_dir():
+        raise UserError(f"{data_dir}: no such folder")
+    wanted = fingerprints(load_profile(profile)) if profile else None
+    raise typer.Exit(clean_and_report(store, days, wanted, out, err, yes=yes))
 
 
 @shards_app.command("add")
@@ -409,6 +449,33 @@ def bench_fetch(
     )
     with _interruptible("nothing was measured; begin again"):
         run_fetch_bench(settings, out, err)
+
+
+@bench_app.command("instance")
+def bench_instance(
+    shards: Annotated[int, typer.Option(help="Shards in the instance, all of them fetched.")] = 60_000,
+    published: Annotated[int, typer.Option(help="How many of them went through all stages.")] = 11_000,
+    parts: Annotated[str, typer.Option(help="Only some of: definitions,ticks,commands,pages,backfill.")] = "",
+    backfill: Annotated[int, typer.Option(min=1, help="Shards of the backfill.")] = 5000,
+    folder: Annotated[str, typer.Option(help="An empty folder to make it in and leave it; else a temporary one.")] = "",
+    json: Annotated[str, typer.Option(help="Write the figures to this file.")] = "",
+) -> None:
+    """Measure Dagster with as many shards as a data set has: loading, ticks, pages, a backfill's submission.
+
+    One shard of the demo is run; its records and files are copied under the other shards' names. No run is started.
+    """
+    from laion_coco_assets.simulation.run import InstanceBenchSettings, run_instance_bench
+
+    settings = InstanceBenchSettings(
+        shards=shards,
+        published=published,
+        parts=tuple(filter(None, parts.split(","))),
+        backfill=backfill,
+        folder=Path(folder) if folder else None,
+        json=Path(json) if json else None,
+    )
+    with _interruptible("nothing was measured; begin again"):
+        run_instance_bench(settings, out, err)
 
 
 def _numbers(flag: str, text: str) -> tuple[int, ...]:

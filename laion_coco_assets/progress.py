@@ -15,6 +15,9 @@ class Progress(Protocol):
     def finish(self) -> None:
         """The stage's file is written."""
 
+    def wait(self, seconds: int, why: str) -> None:
+        """Nothing is done for so long, then it is tried again."""
+
 
 class NoProgress:
     """Shows nothing."""
@@ -26,4 +29,7 @@ class NoProgress:
         """Ignore."""
 
     def finish(self) -> None:
+        """Ignore."""
+
+    def wait(self, seconds: int, why: str) -> None:
         """Ignore."""

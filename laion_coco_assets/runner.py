@@ -13,10 +13,11 @@ from laion_coco_assets.errors import SourceError, StoreError
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import load_profile
+from laion_coco_assets.shards.profile import Profile, load_profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.shards.trial import MAX_SAMPLES_TAG, profile_of_run
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -48,10 +49,11 @@ def run_shards(
     *,
     stages: Sequence[Stage] = tuple(Stage),
     config: Mapping[Stage, Mapping[str, Any]] | None = None,
+    max_samples: int | None = None,
 ) -> Iterator[ShardOutcome]:
     """Materialise `stages` of each shard, with their checks. A shard that fails does not stop the ones after it.
 
-    `config` is what the stages' assets take as configuration.
+    `config` is what the stages' assets take as configuration; with `max_samples` it is a trial, see `shards.trial`.
 
     Raises:
         UserError: the settings can not be used.
@@ -59,7 +61,8 @@ def run_shards(
     """
     defs = build_defs(settings, {"progress": progress, **(overrides or {})})
     resources = dict(defs.resources or {})
-    _preflight(settings, shards, resources, stages)
+    tags = {} if max_samples is None else {MAX_SAMPLES_TAG: str(max_samples)}
+    _preflight(profile_of_run(load_profile(settings.profile), tags), shards, resources, stages)
     ops = {stage.value: {"config": dict(given)} for stage, given in (config or {}).items()}
     assets = [*(defs.assets or []), *(defs.asset_checks or [])]
     with dg.DagsterInstance.ephemeral() as instance:
@@ -73,6 +76,7 @@ def run_shards(
                     instance=instance,
                     resources=resources,
                     run_config={**_QUIET, "ops": ops},
+                    tags=tags,
                     selection=dg.AssetSelection.assets(*(stage.value for stage in stages)),
                     raise_on_error=False,
                 )
@@ -83,14 +87,11 @@ def run_shards(
             yield _outcome(shard, result, time.monotonic() - started)
 
 
-def _preflight(
-    settings: Settings, shards: Sequence[str], resources: Mapping[str, Any], stages: Sequence[Stage]
-) -> None:
+def _preflight(profile: Profile, shards: Sequence[str], resources: Mapping[str, Any], stages: Sequence[Stage]) -> None:
     """Find out now what would otherwise come out after hours of fetching: no usable source, a model that is not there.
 
     What is loaded here stays loaded for the stages.
     """
-    profile = load_profile(settings.profile)
     store = resources["store"].get()
     last = stages[-1]
     wanted = fingerprints(profile)[last]

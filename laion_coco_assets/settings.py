@@ -29,6 +29,7 @@ class Settings(BaseModel):
         default=0, ge=0, le=4096, description="images that go through a model together; 0 picks itself from free memory"
     )
     fetch_concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight")
+    fetch_lanes: int = Field(default=1, ge=1, le=64, description="processes that fetch, each host with one of them")
     host_spacing: float = Field(
         default=0.0,
         ge=0,
@@ -43,6 +44,7 @@ class Settings(BaseModel):
         default="",
         description="list of URLs, sample_ids and domains that are not published: text or parquet, or a folder",
     )
+    thumbnails: bool = Field(default=True, description="thumbnails beside the example captions in the UI's events")
     shards_per_run: int = Field(default=20, ge=1, le=10_000, description="shards a backfill puts into one run")
     schedule_cron: str = Field(default="0 * * * *", description="when the schedule missing_shards looks, once it is on")
     schedule_shards: int = Field(default=100, ge=1, le=10_000, description="shards a tick requests of a step, at most")

@@ -1,5 +1,6 @@
 """What the terminal's commands share: running shards under progress bars, and the tables at the end."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -18,6 +19,7 @@ from laion_coco_assets.printable import harmless, printable
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.leftovers import delete, leftovers
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
 
@@ -72,23 +74,40 @@ class Bars:
     def finish(self) -> None:
         """See `Progress`."""
 
+    def wait(self, seconds: int, why: str) -> None:
+        """See `Progress`."""
+        said = f"[yellow]trying again in {seconds} s:[/] {escape(harmless(why))}"
+        self._console.print(said, highlight=False, soft_wrap=True)
+
     def shard_done(self) -> None:
         """One more shard is through."""
         self._progress.advance(self._shards)
 
 
 def run_and_report(
-    settings: Settings, shards: Sequence[str], out: Console, err: Console, overrides: Mapping[str, Any] | None = None
+    settings: Settings,
+    shards: Sequence[str],
+    out: Console,
+    err: Console,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    max_samples: int | None = None,
 ) -> int:
     """Run the shards under bars, print what came of each; returns the exit code: 1 when a shard failed."""
     with Bars(err, len(shards)) as bars:
-        outcomes = _shown(run_shards(settings, shards, bars, overrides), bars, err)
+        outcomes = _shown(run_shards(settings, shards, bars, overrides, max_samples=max_samples), bars, err)
     out.print(outcomes_table(outcomes))
     return _exit_code(outcomes, err)
 
 
 def fetch_and_report(
-    settings: Settings, shards: Sequence[str], retry: Sequence[str], out: Console, err: Console
+    settings: Settings,
+    shards: Sequence[str],
+    retry: Sequence[str],
+    out: Console,
+    err: Console,
+    *,
+    max_samples: int | None = None,
 ) -> int:
     """Like `run_and_report` for the stage `fetched_images` alone, with the rows by reason at the end.
 
@@ -97,7 +116,8 @@ def fetch_and_report(
     stage = Stage.FETCHED_IMAGES
     with Bars(err, len(shards)) as bars:
         config = {stage: {"retry": list(retry)}}
-        outcomes = _shown(run_shards(settings, shards, bars, stages=(stage,), config=config), bars, err)
+        running = run_shards(settings, shards, bars, stages=(stage,), config=config, max_samples=max_samples)
+        outcomes = _shown(running, bars, err)
     out.print(fetched_table(outcomes))
     store = ShardStore(settings.data_dir)
     made = [each.shard for each in outcomes if stage in each.metadata]
@@ -134,6 +154,34 @@ def export_and_report(store: ShardStore, shards: Sequence[str], target: ShardSto
     if failed:
         err.print(f"[red]{len(failed)} of {len(shards)} shards failed:[/] {escape(', '.join(failed))}", soft_wrap=True)
     return 1 if failed else 0
+
+
+def clean_and_report(
+    store: ShardStore, days: float, wanted: Mapping[Stage, str] | None, out: Console, err: Console, *, yes: bool
+) -> int:
+    """List what can go, and with `yes` delete it; returns the exit code: 1 when something was in use."""
+    done: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    used = 0
+    for each in leftovers(store, time.time() - days * 86_400, wanted):
+        where = printable(each.path.path.removeprefix(store.root.path).lstrip("/"))
+        line = f"{_size(each.bytes):>10}  {each.kind:<15} {where}"
+        if yes and not delete(store, each):
+            used += 1
+            err.print(f"{line}: in use, left", highlight=False, markup=False, soft_wrap=True)
+            continue
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        done[each.kind] += 1
+        sizes[each.kind] += each.bytes
+    for kind in done:
+        out.print(f"{kind}: {done[kind]:,}, {_size(sizes[kind])}", highlight=False, markup=False)
+    verb = "deleted" if yes else "to delete; nothing was, --yes does it"
+    out.print(f"{_size(sizes.total())} {verb}" if done else "nothing to delete", highlight=False, markup=False)
+    return 1 if used else 0
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _shown(running: Iterator[ShardOutcome], bars: Bars, err: Console) -> list[ShardOutcome]:

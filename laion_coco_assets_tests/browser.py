@@ -28,6 +28,7 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_WIDTH, _HEIGHT = 1600, 1000
 _GRAPH = "/locations/laion_coco_assets/asset-groups/laion_coco/lineage"
 
 
@@ -65,10 +66,30 @@ class Browser:
         answer = self._click(dialog.get_by_role("button", name="Launch"))
         return str(answer["launchPartitionBackfill"]["backfillId"])
 
-    def picture(self, path: Path) -> None:
-        """What the page shows, as a PNG of 256 colours."""
-        with Image.open(BytesIO(self.page.screenshot(animations="disabled"))) as shot:
+    def show_markdown(self, name: str) -> Locator:
+        """Click [Show Markdown] beside a metadata entry; returns the dialog, its pictures drawn."""
+        self.page.get_by_role("row", name=name).get_by_text("[Show Markdown]").click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Close").wait_for()
+        for each in dialog.locator("img").all():
+            each.evaluate("image => image.decode()")  # raises for a broken picture
+        return dialog
+
+    def show_plots(self, asset: str) -> Locator:
+        """Click [Plots] on an asset's overview; returns the section that has them."""
+        self.open(asset, "overview")
+        self.page.get_by_role("button", name="Plots").click()
+        end = self.page.get_by_text("When graphing values by partition")
+        end.wait_for()
+        return self.page.locator("[data-state=open]").filter(has=end).first
+
+    def picture(self, path: Path, part: Locator | None = None, *, height: int = _HEIGHT) -> None:
+        """What the page shows in a window of this height, or a part of it, as a PNG of 256 colours."""
+        self.page.set_viewport_size({"width": _WIDTH, "height": height})
+        self.page.wait_for_load_state("networkidle")
+        with Image.open(BytesIO((part or self.page).screenshot(animations="disabled"))) as shot:
             shot.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        self.page.set_viewport_size({"width": _WIDTH, "height": _HEIGHT})
 
     def _materialise_dialog(self) -> Locator:
         self.open_graph()
@@ -94,7 +115,7 @@ def browser(server: DagsterServer) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
         try:
-            page = chromium.new_page(viewport={"width": 1600, "height": 1000}, locale="en-GB", timezone_id="UTC")
+            page = chromium.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, locale="en-GB", timezone_id="UTC")
             page.set_default_timeout(DEADLINE_S * 1000 / 5)
             yield Browser(server, page)
         finally:

@@ -18,7 +18,7 @@ from PIL import Image
 from laion_coco_assets import cli
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.shards.store import ShardStore, StageKey
 from laion_coco_assets_tests.conftest import DemoRun
 
 
@@ -138,6 +138,9 @@ def test_fetch_alone_and_again(
     assert laion_coco("fetch", *common, "--retry", "http_4xx,tiemout", monkeypatch=monkeypatch) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert "no such reason: tiemout; the reasons are transient, invalid_url," in error
+    trial = [*common[:3], f"{out}-trial", *common[4:], "--max-samples", "1"]
+    assert laion_coco("fetch", *trial, monkeypatch=monkeypatch) == 0
+    assert ShardStore(f"{out}-trial").need(Stage.FETCHED_IMAGES, "a").rows == 1
     assert laion_coco("fetch", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
     assert "http_4xx" in capsys.readouterr().out
     store = ShardStore(out)
@@ -170,6 +173,19 @@ def test_a_bad_shard_among_good_ones_fails_alone(
     said = capsys.readouterr().err
     assert "aa.parquet: not a parquet file" in " ".join(said.split())
     assert "1 of 3 shards failed: aa" in said
+
+
+def test_a_shard_that_another_process_writes_is_waited_for_and_the_terminal_says_so(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("laion_coco_assets.assets.stage.WAITS", (0,))
+    out = str(tmp_path / "out")
+    arguments = ["fetch", "--source", str(source), "--data-dir", out, "--profile", "demo", "--shards", "a"]
+    with ShardStore(out).lock(StageKey(Stage.FETCHED_IMAGES, "a", "any")):
+        assert laion_coco(*arguments, monkeypatch=monkeypatch) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "trying again in 0 s: " in said
+    assert said.count("is being written by another process") == 2
 
 
 def _missing_text(folder: Path) -> None:

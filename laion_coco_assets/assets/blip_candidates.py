@@ -1,22 +1,27 @@
 """Stage 2: BLIP writes the profile's number of captions for every image."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Container, Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.images import ok_images
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key
+from laion_coco_assets.assets.images import OkImage, ok_image_rows, ok_images
+from laion_coco_assets.assets.kept_rows import model_work
+from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.store import ShardStoreResource
-from laion_coco_assets.shards.joining import ahead, chunks
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
 
 if TYPE_CHECKING:
-    from laion_coco_assets.captioning.sampler import Captioner
+    import torch
+
+    from laion_coco_assets.captioning.sampler import Candidates, Captioner
 
 _AFTER: Final = (Stage.FETCHED_IMAGES,)
 
@@ -45,45 +50,61 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         """
         files = store.get()
 
-        def plan(shard: str) -> Work:
+        def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.BLIP_CANDIDATES, shard, *_AFTER)
 
-            def total() -> int:
-                return sum(1 for _ in ok_images(files, shard, decode=False))
-
-            def rows(done: int) -> Iterator[Rows]:
-                return caption_shard(files, shard, models.captioner(profile.caption), models.batch_size, done)
+            def make(done: int, kept: Container[int]) -> Iterator[Rows]:
+                return caption_shard(files, shard, models.captioner(profile.caption), models.batch_size, done, kept)
 
             def record() -> dict[str, Any]:
                 captioner = models.captioner(profile.caption)
                 model = {"caption": {"name": profile.caption.model.name, "revision": captioner.revision}}
-                return {"profile": profile.name, "models": model, "device": models.where()}
+                return profile_record(profile) | {"models": model, "device": models.where()}
 
-            return Work(key, total, rows, record)
+            return model_work(files, key, lambda: ok_image_rows(files, shard), make, record)
 
         return run_shards(context, profile, files, progress, plan)
 
     return blip_candidates
 
 
-def caption_shard(store: ShardStore, shard: str, captioner: "Captioner", batch_size: int, done: int) -> Iterator[Rows]:
-    """Rows of BLIP_CANDIDATES, one an ok image in source order, behind the first `done`."""
-    for batch in ahead(chunks(ok_images(store, shard, skip=done), batch_size)):
-        readable = [(each.row, each.sample_id, each.image) for each in batch if each.image is not None]
-        drawn = captioner.caption([image for *_, image in readable], [sample_id for _, sample_id, _ in readable])
-        candidates = dict(zip((row for row, *_ in readable), drawn, strict=True))
-        rows: Rows = []
-        for each in batch:
-            found = candidates.get(each.row)
-            reason = "decode_error" if found is None else None if found.captions else "no_caption"
-            rows.append(
-                {
-                    "row": each.row,
-                    "sample_id": each.sample_id,
-                    "captions": [] if found is None else found.captions,
-                    "multiplicities": [] if found is None else found.multiplicities,
-                    "token_counts": [] if found is None else found.token_counts,
-                    "reason": reason,
-                }
-            )
-        yield rows
+def caption_shard(
+    store: ShardStore, shard: str, captioner: "Captioner", window: int, done: int, kept: Container[int] = frozenset()
+) -> Iterator[Rows]:
+    """Rows of BLIP_CANDIDATES, one an ok image in source order but for the `kept` ones, behind the first `done`.
+
+    Images are prepared up to `window` ahead of the captioner.
+    """
+    taken: deque[tuple[OkImage, bool]] = deque()  # in order: what the captioner has of them, and what none can read
+
+    def readable(images: Iterator[OkImage]) -> Iterator[tuple[str, "torch.Tensor"]]:
+        for each in images:
+            taken.append((replace(each, pixels=None), each.pixels is not None))
+            if each.pixels is not None:
+                yield each.sample_id, each.pixels
+
+    with closing(ok_images(store, shard, captioner, window=window, skip=done, without=kept)) as images:
+        for drawn in captioner.stream(readable(images)):
+            rows: Rows = []
+            for found in drawn:
+                rows += _unreadable(taken)
+                rows.append(_row(taken.popleft()[0], found))
+            yield rows
+    yield list(_unreadable(taken))
+
+
+def _unreadable(taken: "deque[tuple[OkImage, bool]]") -> Iterator[dict[str, Any]]:
+    """The rows of those at the front that can not be read, which are taken off."""
+    while taken and not taken[0][1]:
+        yield _row(taken.popleft()[0], None)
+
+
+def _row(image: OkImage, found: "Candidates | None") -> dict[str, Any]:
+    return {
+        "row": image.row,
+        "sample_id": image.sample_id,
+        "captions": [] if found is None else found.captions,
+        "multiplicities": [] if found is None else found.multiplicities,
+        "token_counts": [] if found is None else found.token_counts,
+        "reason": "decode_error" if found is None else None if found.captions else "no_caption",
+    }

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from laion_coco_assets.assets.refetch import refetch_work
-from laion_coco_assets.assets.stage import Work, run_shards, stage_asset
+from laion_coco_assets.assets.stage import Work, profile_record, run_shards, stage_asset
 from laion_coco_assets.errors import SourceError
 from laion_coco_assets.fetching.reasons import parse_reasons
 from laion_coco_assets.fetching.rows import fetch_shard
@@ -17,6 +17,7 @@ from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import StageKey
+from laion_coco_assets.shards.trial import keep_whole
 
 
 class FetchConfig(dg.Config):
@@ -56,23 +57,29 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         files = store.get()
         with fetcher.open(profile.fetch) as client:
 
-            def plan(shard: str) -> Work:
+            def plan(profile: Profile, shard: str) -> Work:
                 origin = source.shard(shard)
                 fingerprint = fingerprints(profile)[Stage.FETCHED_IMAGES]
                 key = StageKey(Stage.FETCHED_IMAGES, shard, fingerprint, {"source": origin.digest})
+                keep_whole(files, key, profile)
                 if files.made_from_other(key):
                     context.log.warning(
                         f"{origin.path} changed after shard {shard} was fetched: fetching it as it is now"
                     )
                 if reasons and origin.brings_images:
                     raise SourceError(f"{origin.path} brings its images along: there is nothing to ask for again")
-                rows = origin.rows
+                rows, most = origin.rows, profile.fetch.max_samples
 
                 def record() -> dict[str, Any]:
-                    said = {"profile": profile.name, "source_rows": rows, "source": str(origin.path)}
-                    return {**said, "brings_images": origin.brings_images}
+                    said = {"source_rows": rows, "source": str(origin.path), "brings_images": origin.brings_images}
+                    return profile_record(profile) | said
 
-                work = Work(key, lambda: rows, lambda done: fetch_shard(origin, client, done), record)
+                work = Work(
+                    key,
+                    lambda: rows if most is None else min(rows, most),
+                    lambda done: fetch_shard(origin, client, done, most),
+                    record,
+                )
                 return refetch_work(files, work, client, reasons, context.run.run_id) if reasons else work
 
             return run_shards(context, profile, files, progress, plan)

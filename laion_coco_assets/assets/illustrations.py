@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.markdown import Image, Url, table
 from laion_coco_assets.assets.query import query
+from laion_coco_assets.markdown import Image, Url, table
+from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
 
@@ -104,25 +105,31 @@ def _counting(series: Sequence[tuple[float, str]]) -> str:
     )
 
 
-def examples(store: ShardStore, shard: str) -> dg.MarkdownMetadataValue:
+def examples(store: ShardStore, shard: str, *, thumbnails: bool = True) -> dg.MarkdownMetadataValue:
     """The shard's first published samples: picture, caption, alt text, both scores. What was removed is not published."""
     from laion_coco_assets.evaluation.examples import published_images
 
+    head = ["top_caption", "score", "alt text", "its score", "URL"]
+    if not thumbnails:
+        rows = stage_rows(store, Stage.PUBLISHED, shard)
+        return table(head, [_example(row) for row in islice(rows, _EXAMPLES)])
     shown = islice(published_images(store, shard), _EXAMPLES)
-    head = ["image", "top_caption", "score", "alt text", "its score", "URL"]
-    return table(head, [_example(row, image) for row, image in shown])
+    return table(["image", *head], [[_picture(image), *_example(row)] for row, image in shown])
 
 
-def _example(row: Mapping[str, Any], image: bytes) -> list[Any]:
+def _picture(image: bytes) -> Image | None:
     from laion_coco_assets.evaluation.examples import thumbnail
 
     try:
-        picture = Image(thumbnail(image, side=_THUMBNAIL, quality=_QUALITY))
+        return Image(thumbnail(image, side=_THUMBNAIL, quality=_QUALITY))
     except ValueError:
-        picture = None  # an illustration is no reason for a shard to fail
+        return None  # an illustration is no reason for a shard to fail
+
+
+def _example(row: Mapping[str, Any]) -> list[Any]:
     if row["rn50x64_similarities"]:
         scores = max(row["rn50x64_similarities"]), row["alt_text_similarity_rn50x64"]
     else:
         scores = row["all_similarities"][0], row["alt_text_similarity_vit_l_14"]
     score, alt_text_score = ("" if each is None else f"{each:.3f}" for each in scores)
-    return [picture, row["top_caption"], score, row["TEXT"], alt_text_score, Url(row["URL"] or "")]
+    return [row["top_caption"], score, row["TEXT"], alt_text_score, Url(row["URL"] or "")]

@@ -1,57 +1,108 @@
-"""The ok images of a shard, decoded as the models want them, with the captions a stage before gave them."""
+"""The ok images of a shard as a model wants them, with the captions a stage before gave them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
 
+from laion_coco_assets.ahead import ahead
+from laion_coco_assets.errors import StoreError
 from laion_coco_assets.shards.joining import Row, joined, stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
+
+
+class Preparing(Protocol):
+    """What a model says of its input: `Captioner` and `Scorer` do."""
+
+    @property
+    def threads(self) -> int:
+        """That prepare images at once."""
+
+    def prepare(self, image: "Image.Image") -> "torch.Tensor":
+        """The model's input; called in threads."""
 
 
 @dataclass(frozen=True)
 class OkImage:
-    """An image that was fetched. `image` is None where it was not asked for, or can not be decoded any more."""
+    """An image that was fetched. `pixels` is None where it can not be decoded any more."""
 
     row: int
     sample_id: str
     text: str | None
-    image: "Image.Image | None"
+    pixels: "torch.Tensor | None"
     #: The row that a later stage wrote for it, if one was joined.
     stage_row: Row
 
 
-def ok_images(store: ShardStore, shard: str, *, skip: int = 0, decode: bool = True) -> Iterator[OkImage]:
-    """Images with status ok in source order, behind the first `skip`; without `decode`, their bytes are not read."""
-    return _images(((row, {}) for row in _ok_rows(store, shard, decode)), skip)
+def ok_image_rows(store: ShardStore, shard: str) -> Iterator[int]:
+    """`row` of each image with status ok, in order; their bytes are not read."""
+    rows = stage_rows(store, Stage.FETCHED_IMAGES, shard, ["row", "status"])
+    return (row["row"] for row in rows if row["status"] == "ok")
 
 
-def ok_images_with(store: ShardStore, stage: Stage, shard: str, *, skip: int = 0) -> Iterator[OkImage]:
-    """The images for which `stage` has a row with captions, each with that row."""
-    pairs = joined(_ok_rows(store, shard, images=True), stage_rows(store, stage, shard))
-    return _images(((row, later) for row, later in pairs if later is not None and not later.get("reason")), skip)
+def ok_images(
+    store: ShardStore,
+    shard: str,
+    model: Preparing,
+    *,
+    window: int,
+    skip: int = 0,
+    without: Container[int] = frozenset(),
+) -> Generator[OkImage, None, None]:
+    """Images with status ok in source order, but for those whose `row` is in `without`, behind the first `skip`.
+
+    They are read, decoded and prepared in threads, up to `window` of them beyond the one last taken; close the
+    generator when it may be left before its end.
+    """
+    return _images(((row, {}) for row in _ok_rows(store, shard) if row["row"] not in without), model, window, skip)
 
 
-def _ok_rows(store: ShardStore, shard: str, images: bool) -> Iterator[Row]:
-    columns = ["row", "sample_id", "TEXT", "status", *(["image"] if images else [])]
+def ok_images_with(
+    store: ShardStore,
+    stage: Stage,
+    shard: str,
+    model: Preparing,
+    *,
+    window: int,
+    skip: int = 0,
+    without: Container[int] = frozenset(),
+) -> Generator[OkImage, None, None]:
+    """The images for which `stage` has a row with captions, each with that row; otherwise like `ok_images`."""
+    pairs = joined(_ok_rows(store, shard), stage_rows(store, stage, shard))
+    captioned = ((row, later) for row, later in pairs if later is not None and not later.get("reason"))
+    return _images((pair for pair in captioned if pair[0]["row"] not in without), model, window, skip)
+
+
+def _ok_rows(store: ShardStore, shard: str) -> Iterator[Row]:
+    columns = ["row", "sample_id", "TEXT", "status", "image"]
     return (row for row in stage_rows(store, Stage.FETCHED_IMAGES, shard, columns) if row["status"] == "ok")
 
 
-def _images(rows: Iterable[tuple[Row, Row]], skip: int) -> Iterator[OkImage]:
-    for number, (row, later) in enumerate(rows):
-        if number >= skip:
-            yield OkImage(row["row"], row["sample_id"], row["TEXT"], _decoded(row.get("image")), later)
+def _images(
+    rows: Iterable[tuple[Row, Row]], model: Preparing, window: int, skip: int
+) -> Generator[OkImage, None, None]:
+    def prepare(pair: tuple[Row, Row]) -> OkImage:
+        row, later = pair
+        return OkImage(row["row"], row["sample_id"], row["TEXT"], _pixels(row, model), later)
+
+    return ahead(islice(rows, skip, None), prepare, threads=model.threads, window=window)
 
 
-def _decoded(data: Any) -> "Image.Image | None":
+def _pixels(row: Row, model: Preparing) -> "torch.Tensor | None":
     from laion_coco_assets.fetching.decode import decode_rgb
 
-    if data is None:
-        return None
     try:
-        return decode_rgb(data)
-    except ValueError:
-        return None
+        try:
+            image = decode_rgb(row["image"])
+        except ValueError:
+            return None
+        return model.prepare(image)
+    except MemoryError:
+        raise  # may pass, see `retries`
+    except Exception as error:
+        raise StoreError(f"sample {row['sample_id']}: its image can not be prepared: {error!r}") from error

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.illustrations import examples, histograms
-from laion_coco_assets.assets.markdown import table
+from laion_coco_assets.assets.illustrations import histograms
 from laion_coco_assets.assets.query import query
+from laion_coco_assets.markdown import table
 from laion_coco_assets.shards.schemas import COLUMNS, LEDGER, Stage
 from laion_coco_assets.shards.store import ShardStore, StageInfo
 
@@ -63,12 +63,14 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
         "fingerprint": info.key.fingerprint,
         "skipped": made is None,
     }
-    for name in ("models", "device"):
+    for name in ("max_samples", "models", "device"):
         if name in info.metadata:
             metadata[name] = info.metadata[name]
     if made is not None:
         metadata["seconds"] = round(seconds, 2)
         metadata["samples_per_second"] = round(made / seconds, 2) if seconds > 0 else 0.0
+        if "rows_kept" in info.metadata:
+            metadata["rows_kept"] = info.metadata["rows_kept"]
     if info.metadata.get("settings"):
         metadata["settings"] = settings_table(info.metadata["settings"])
     metadata |= _figures(store, stage, shard)
@@ -79,7 +81,6 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
         metadata["source_rows"] = ledger.rows
         metadata["rejected"] = ledger.rows - info.rows
         metadata["rejected_by_reason"] = _markdown(store, LEDGER, shard, _REASONS)
-        metadata["examples"] = examples(store, shard)
     pictures = histograms(store, Stage(stage), shard)
     if pictures is not None:
         metadata["histograms"] = pictures

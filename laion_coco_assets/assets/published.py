@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.stage import Rows, Work, run_shards, stage_asset, stage_key, write_stage
+from laion_coco_assets.assets.illustrations import examples
+from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key, write_stage
 from laion_coco_assets.progress import NoProgress, Progress
 from laion_coco_assets.publishing.card import write_card
 from laion_coco_assets.publishing.removals import RemovalList, digest
 from laion_coco_assets.publishing.rows import ledger_row, published_row
+from laion_coco_assets.resources.examples import ExamplesResource
 from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.joining import Row, chunks, joined, stage_rows
@@ -38,6 +40,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         store: ShardStoreResource,
         removals: RemovalsResource,
+        examples_shown: ExamplesResource,
         progress: dg.ResourceParam[Progress],
     ) -> dg.MaterializeResult[Any]:
         """The data set: LAION-COCO's columns with its names and types, then all scores, the sample id, the fingerprint.
@@ -48,7 +51,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         files = store.get()
         removal_list = cache(removals.get)  # read with the first shard, so that an unreadable list fails as they do
 
-        def plan(shard: str) -> Work:
+        def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.PUBLISHED, shard, *_AFTER)
             removed = removed_rows(files, shard, removal_list())
             if removed:
@@ -58,12 +61,15 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             write_card(files, profile)
 
             def total() -> int:
-                return files.need(Stage.RN50X64_FINAL, shard).rows - len(removed)
+                return sum(row["row"] not in removed for row in stage_rows(files, Stage.RN50X64_FINAL, shard, ["row"]))
 
             def rows(done: int) -> Iterator[Rows]:
                 return publish_shard(files, key, removed, done)
 
-            return Work(key, total, rows, lambda: {"profile": profile.name})
+            def shown() -> dict[str, Any]:
+                return {"examples": examples(files, shard, thumbnails=examples_shown.thumbnails)}
+
+            return Work(key, total, rows, lambda: profile_record(profile), shown)
 
         return run_shards(context, profile, files, progress, plan)
 
@@ -91,7 +97,10 @@ def write_ledger(store: ShardStore, published: StageKey, removed: Mapping[int, s
         lines = (ledger_row(row, candidates, removed.get(row["row"])) for row, candidates in pairs)
         return chunks(islice(lines, done, None), _APPEND_ROWS)
 
-    record = {"source_rows": fetched.metadata.get("source_rows", fetched.rows)}
+    said = fetched.metadata
+    record = {"source_rows": fetched.rows} | {
+        name: said[name] for name in ("source_rows", "max_samples") if name in said
+    }
     write_stage(store, Work(key, lambda: fetched.rows, rows, lambda: record), NoProgress(), settings=None)
 
 

@@ -56,7 +56,7 @@ def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set
         work.total,
         lambda done: refetch_shard(store, shard, fetcher, reasons, done),
         record,
-        Replacing(info.content, ",".join(sorted(reasons))),
+        replacing=Replacing(info.content, ",".join(sorted(reasons))),
     )
 
 

@@ -18,12 +18,15 @@ from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import Replacing, ShardStore, StageInfo, StageKey
+from laion_coco_assets.shards.trial import profile_of_run
 
 #: One partition a source shard; registered by the sensor `new_shards` or by `laion-coco shards add`.
 SHARDS: Final = dg.DynamicPartitionsDefinition(name="shards")
 
 GROUP: Final = "laion_coco"
 OWNERS: Final = ["team:captions"]
+
+_CODE_VERSION: Final = "dagster/code_version"
 
 Rows = list[dict[str, Any]]
 
@@ -40,6 +43,8 @@ class Work:
     rows: Callable[[int], Iterator[Rows | pa.RecordBatch]]
     #: What the file is to say of itself beside its key.
     record: Callable[[], Mapping[str, Any]] = dict
+    #: What the UI shows of the finished file beside what it shows of every stage's.
+    shown: Callable[[], Mapping[str, Any]] = dict
     #: Set when a complete file of this key is to be made again.
     replacing: Replacing | None = None
 
@@ -85,6 +90,12 @@ def stage_asset(
     return declare
 
 
+def profile_record(profile: Profile) -> dict[str, Any]:
+    """What every stage file says of the profile it was made with, a trial's cap by name."""
+    cap = profile.fetch.max_samples
+    return {"profile": profile.name} | ({} if cap is None else {"max_samples": cap})
+
+
 def stage_key(profile: Profile, store: ShardStore, stage: Stage, shard: str, *inputs: Stage) -> StageKey:
     """The key of a stage's file, made from the files of `inputs` as they are now.
 
@@ -95,9 +106,14 @@ def stage_key(profile: Profile, store: ShardStore, stage: Stage, shard: str, *in
     current = fingerprints(profile)
     infos = {each.value: store.need(each, shard) for each in inputs}
     contents = {name: info.content for name, info in infos.items()}
+    cap = profile.fetch.max_samples
     for name, info in infos.items():
         older = [before for before, content in info.key.inputs.items() if contents.get(before, content) != content]
-        why = "with other settings than this profile's" if info.key.fingerprint != current[Stage(name)] else ""
+        trial, why = info.metadata.get("max_samples"), ""
+        if trial != cap:
+            why = "of the whole shard, and this is a trial" if trial is None else f"in a trial, of {trial} samples"
+        elif info.key.fingerprint != current[Stage(name)]:
+            why = "with other settings than this profile's"
         why = why or (f"from an earlier {', '.join(older)}" if older else "")
         if why:
             raise StoreError(f"{store.path(name, shard)} was made {why}: materialise {name} of shard {shard} first")
@@ -109,20 +125,24 @@ def run_shards(
     profile: Profile,
     store: ShardStore,
     progress: Progress,
-    plan: Callable[[str], Work],
+    plan: Callable[[Profile, str], Work],
 ) -> dg.MaterializeResult[Any]:
     """Do a stage's work for every shard of the run; one bad shard fails alone.
+
+    `plan` gets the profile that the run goes by: the deployment's, or a trial's.
 
     An exception would leave no shard of the run materialised, so it is held back until the others are done, and theirs
     are then logged one by one.
     """
     done: dict[str, tuple[StageInfo, dict[str, Any]]] = {}
     failed: dict[str, Exception] = {}
-    broken = broken_rules(context, Stage(context.asset_key.to_user_string()), context.partition_keys)
+    stage = Stage(context.asset_key.to_user_string())
+    profile = profile_of_run(profile, context.run.tags)
+    broken = broken_rules(context, stage, context.partition_keys)
     for shard in context.partition_keys:
         try:
             _refuse(broken.get(shard))
-            done[shard] = _run_shard(context, profile, store, progress, plan(shard))
+            done[shard] = _run_shard(context, profile, store, progress, plan(profile, shard))
         except Exception as error:  # whatever it was, the other shards go on and it is raised below
             failed[shard] = error
             if isinstance(error, UserError):
@@ -135,14 +155,17 @@ def run_shards(
         # One that may pass is enough: the others that failed fail again quickly, and what was made is skipped.
         passing = [error for error in failed.values() if is_transient(error)]
         if passing and context.retry_number < len(WAITS):
+            progress.wait(WAITS[context.retry_number], str(passing[0]))
             raise dg.RetryRequested(len(WAITS), WAITS[context.retry_number]) from passing[0]
         raise _failure(context, failed) from next(iter(failed.values()))
+    # Dagster itself would write the deployment's, and a trial's shards would not be stale.
+    tags = {_CODE_VERSION: fingerprints(profile)[stage]}
     if len(done) == 1:
         ((info, metadata),) = done.values()
-        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(info.content))
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(info.content), tags=tags)
     for shard, (_, metadata) in done.items():
         context.add_asset_metadata(metadata, partition_key=shard)
-    return dg.MaterializeResult()
+    return dg.MaterializeResult(tags=tags)
 
 
 def _refuse(broken: Iterable[str] | None) -> None:
@@ -161,33 +184,38 @@ def _run_shard(
         context.log.info(f"shard {work.key.shard}: complete and unchanged, skipped")
     else:
         context.log.info(f"shard {work.key.shard}: {made} of {info.rows} rows in {seconds:.1f} s, the rest was there")
-    return info, shard_metadata(store, info, made=made, seconds=seconds)
+    return info, {**shard_metadata(store, info, made=made, seconds=seconds), **work.shown()}
 
 
 def write_stage(store: ShardStore, work: Work, progress: Progress, settings: Mapping[str, Any] | None) -> int | None:
-    """Make the stage's file unless it is complete and unchanged; returns the rows made now, None when skipped."""
+    """Make the stage's file unless it is complete and unchanged; returns the rows made now, None when skipped.
+
+    Rows that are taken over from the file that is there come as arrow batches, and do not count as made.
+    """
     if work.replacing is None and store.is_complete(work.key):
         return None
     with store.write(work.key, work.replacing) as writer:
         if writer.complete:  # another process has made it while this one waited for its turn
             return None
         found = writer.done
+        made = 0
         progress.start(work.key.stage, work.key.shard, work.total(), found)
         try:
             writer.describe(settings=settings, **work.record())
             for rows in work.rows(found):
                 writer.append(rows)
+                made += 0 if isinstance(rows, pa.RecordBatch) else len(rows)
                 progress.advance(len(rows))
         finally:
             progress.finish()
-        return writer.done - found
+        return made
 
 
 def _materialization(
     context: dg.AssetExecutionContext, shard: str, info: StageInfo, metadata: Mapping[str, Any]
 ) -> dg.AssetMaterialization:
     # Dagster writes these tags itself only for what it materialises itself; staleness is told from them.
-    tags = {"dagster/code_version": info.key.fingerprint, "dagster/data_version": info.content}
+    tags = {_CODE_VERSION: info.key.fingerprint, "dagster/data_version": info.content}
     for name in set(info.key.inputs) & set(Stage):
         records = context.instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=dg.AssetKey(name), asset_partitions=[shard]), limit=1

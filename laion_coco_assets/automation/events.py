@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from sys import intern
 from typing import Final
 
 import dagster as dg
@@ -22,6 +23,7 @@ class Made:
 
     code_version: str
     timestamp: float  # seconds since 1970
+    skipped: bool  # the file was complete and stayed as it was
 
 
 class Materialisations:
@@ -40,19 +42,27 @@ class Materialisations:
         for chunk in chunks(unread, _EVENTS_PER_QUERY):
             wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage.value), storage_ids=chunk)
             for record in instance.fetch_materializations(wanted, limit=len(chunk)).records:
-                tags = (record.asset_materialization.tags if record.asset_materialization else None) or {}
-                self._known[record.storage_id] = Made(tags.get(_CODE_VERSION, ""), record.timestamp)
+                event = record.asset_materialization
+                code = (event.tags or {}).get(_CODE_VERSION, "") if event else ""
+                skipped = event is not None and "skipped" in event.metadata and bool(event.metadata["skipped"].value)
+                self._known[record.storage_id] = Made(intern(code), record.timestamp, skipped)
         return len(unread)
 
 
-def latest_events(instance: dg.DagsterInstance, stage: Stage) -> Mapping[str, int]:
-    """The storage id of each shard's last materialisation of a stage."""
-    return instance.event_log_storage.get_latest_storage_id_by_partition(
-        dg.AssetKey(stage.value), dg.DagsterEventType.ASSET_MATERIALIZATION
-    )
+def latest_materialisations(instance: dg.DagsterInstance) -> dict[Stage, Mapping[str, int]]:
+    """The storage id of each shard's last materialisation, by stage."""
+    return {stage: _latest(instance, stage, dg.DagsterEventType.ASSET_MATERIALIZATION) for stage in Stage}
 
 
-def tried_shards(instance: dg.DagsterInstance) -> set[str]:
-    """Shards that a run was started for and has not materialised (yet)."""
-    attempts = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations
-    return {shard for stage in Stage for shard in attempts(dg.AssetKey(stage.value))}
+def tried_shards(instance: dg.DagsterInstance, made: Mapping[Stage, Mapping[str, int]]) -> set[str]:
+    """Shards that a run was started for and has not materialised (yet); `made` is what `latest_materialisations` found."""
+    tried: set[str] = set()
+    for stage in Stage:
+        planned = _latest(instance, stage, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+        tried.update(shard for shard, event in planned.items() if event > made[stage].get(shard, -1))
+    return tried
+
+
+def _latest(instance: dg.DagsterInstance, stage: Stage, kind: dg.DagsterEventType) -> Mapping[str, int]:
+    # An index of the database alone answers this; its query for attempts without a materialisation reads whole events.
+    return instance.event_log_storage.get_latest_storage_id_by_partition(dg.AssetKey(stage.value), kind)

@@ -1,11 +1,12 @@
 """The schedule that works through missing and stale shards, fetching ahead of the models by a bounded number."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import dagster as dg
 
 from laion_coco_assets.assets.stage import SHARDS
-from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_events, tried_shards
+from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations, tried_shards
 from laion_coco_assets.automation.requests import named, run_request, spans
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
@@ -34,8 +35,9 @@ def build_missing_shards(settings: Settings, profile: Profile) -> dg.ScheduleDef
         A shard whose last attempt did not end in a materialisation is in a run now, or has failed: it is left alone.
         """
         shards = list(context.instance.get_dynamic_partitions(SHARDS.name or ""))
-        current = _current(context.instance, profile, materialisations)
-        tried = tried_shards(context.instance)
+        made = latest_materialisations(context.instance)
+        current = _current(context.instance, made, profile, materialisations)
+        tried = tried_shards(context.instance, made)
         fetched = [shard for shard in shards if shard in current[Stage.FETCHED_IMAGES]]
         waiting = [shard for shard in fetched if any(shard not in current[stage] for stage in _MODELS)]
         missing = [shard for shard in shards if shard not in current[Stage.FETCHED_IMAGES]]
@@ -62,7 +64,9 @@ def build_missing_shards(settings: Settings, profile: Profile) -> dg.ScheduleDef
     return missing_shards
 
 
-def _current(instance: dg.DagsterInstance, profile: Profile, known: Materialisations) -> dict[Stage, set[str]]:
+def _current(
+    instance: dg.DagsterInstance, last: Mapping[Stage, Mapping[str, int]], profile: Profile, known: Materialisations
+) -> dict[Stage, set[str]]:
     """Shards of each stage that were made with the profile's settings, and after all stages before it.
 
     Those whose event was not read yet count as made with the right ones: a later tick will tell.
@@ -73,7 +77,7 @@ def _current(instance: dg.DagsterInstance, profile: Profile, known: Materialisat
     before: set[str] | None = None
     left = EVENTS_PER_TICK
     for stage in Stage:
-        events = latest_events(instance, stage)
+        events = last[stage]
         left -= known.read(instance, stage, events.values(), left)
         good = set()
         for shard, event in events.items():

@@ -1,6 +1,6 @@
 """The schedule that asks again for images whose failure may have passed, of shards that were fetched a while ago."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -10,7 +10,7 @@ import dagster as dg
 
 from laion_coco_assets.assets.refetch import wanted_rows
 from laion_coco_assets.assets.stage import SHARDS
-from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_events, tried_shards
+from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations, tried_shards
 from laion_coco_assets.automation.requests import named, run_request, spans
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import TRANSIENT, TRANSIENT_NAME
@@ -28,10 +28,11 @@ _FILES_PER_TICK: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What a shard's file of fetched images says: rows worth asking for again, and how often that was done."""
+    """What a shard's file of fetched images says: rows worth asking for again, how often that was done, its age."""
 
     transient: int
     refetches: int
+    written: float = 0.0  # seconds since 1970
 
 
 def build_refetch_transient(settings: Settings, profile: Profile) -> dg.ScheduleDefinition:
@@ -58,11 +59,17 @@ def build_refetch_transient(settings: Settings, profile: Profile) -> dg.Schedule
         instance = context.instance
         shards = list(instance.get_dynamic_partitions(SHARDS.name or ""))
         before = context.scheduled_execution_time - timedelta(days=settings.refetch_after_days)
-        old = _made_before(instance, shards, materialisations, fingerprints(profile)[_STAGE], before.timestamp())
-        tried = tried_shards(instance)
+        made = latest_materialisations(instance)
+        materialisations.read(instance, _STAGE, made[_STAGE].values(), EVENTS_PER_TICK)
+        old = _made_before(shards, made[_STAGE], materialisations, fingerprints(profile)[_STAGE], before.timestamp())
+        tried = tried_shards(instance, made)
         due = [(shard, event) for shard, event in old.items() if shard not in tried]
         look = _Look(store.get(), files)
-        worth_it = (shard for shard, file in look.at(due) if file.transient and file.refetches < settings.refetch_times)
+        worth_it = (
+            shard
+            for shard, file in look.at(due)
+            if file.transient and file.refetches < settings.refetch_times and file.written <= before.timestamp()
+        )
         chosen = list(islice(worth_it, settings.refetch_shards))
         context.log.info(
             f"{len(shards)} shards: {len(old)} were fetched {settings.refetch_after_days:g} days ago or more, "
@@ -110,23 +117,27 @@ def _read(store: ShardStore, shard: str) -> _File:
     # Cleared away to make room, or never fetched: there is nothing to ask again for.
     if info is None or info.metadata.get("brings_images"):
         return _File(transient=0, refetches=0)
-    return _File(wanted_rows(store, shard, TRANSIENT), len(info.metadata.get("refetches", [])))
+    written = store.path(_STAGE, shard).stat().st_mtime
+    return _File(wanted_rows(store, shard, TRANSIENT), len(info.metadata.get("refetches", [])), written)
 
 
 def _made_before(
-    instance: dg.DagsterInstance,
     shards: Iterable[str],
+    events: Mapping[str, int],
     materialisations: Materialisations,
     code_version: str,
     timestamp: float,
 ) -> dict[str, int]:
-    """The registered shards that were last materialised before a time, with these settings, and their events."""
-    events = latest_events(instance, _STAGE)
-    materialisations.read(instance, _STAGE, events.values(), EVENTS_PER_TICK)
+    """The registered shards that were last made before a time, with these settings, and their events.
+
+    Where the last run found the file complete and skipped it, only the file knows when it was made.
+    """
     found: dict[str, int] = {}
     for shard in shards:
         event = events.get(shard)
         made = None if event is None else materialisations.get(event)
-        if event is not None and made is not None and made.code_version == code_version and made.timestamp <= timestamp:
+        if event is None or made is None or made.code_version != code_version:
+            continue
+        if made.skipped or made.timestamp <= timestamp:
             found[shard] = event
     return found

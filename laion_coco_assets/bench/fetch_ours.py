@@ -1,6 +1,7 @@
 """This project's contestant in `bench fetch`: the work of the stage `fetched_images`, in a process that does nothing else."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from laion_coco_assets.shards.store import ShardStore, StageKey
 
 
 def main() -> None:
-    """`fetch_ours SOURCE DATA_DIR CONCURRENCY`: prints the number of images as JSON. Trusts SSL_CERT_FILE."""
+    """`fetch_ours SOURCE DATA_DIR CONCURRENCY`: prints the number of images as JSON. Heeds SSL_CERT_FILE and LAION_COCO_FETCH_LANES."""
     source, data_dir, concurrency = sys.argv[1:]
     ((shard, origin),) = list_sources(source).items()
     store = ShardStore(data_dir)
     settings = load_profile("laion-coco").fetch
-    deployment = FetchDeployment(concurrency=int(concurrency), allow_networks=("127.0.0.0/8",))
+    lanes = int(os.environ.get("LAION_COCO_FETCH_LANES", "1"))
+    deployment = FetchDeployment(concurrency=int(concurrency), lanes=lanes, allow_networks=("127.0.0.0/8",))
     images = 0
     key = StageKey(Stage.FETCHED_IMAGES, shard, "0" * 32, {"source": origin.digest})
     with Fetcher(settings, deployment) as fetcher, store.write(key) as writer:

@@ -3,7 +3,7 @@
 import gc
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,6 +18,10 @@ R = TypeVar("R")
 _USABLE: Final = 0.6
 #: More at once is no faster: a CPU's matrix products are at full speed with a few images, a GPU's with some hundred.
 _CEILING: Final = {"cpu": 8, "mps": 16, "cuda": 256}
+#: Pieces of work (batches, steps of the sampler) that go well before a larger batch is tried again, at first and at most:
+#: what is lost by trying, one piece of work, is then a few per cent at first and next to nothing at last.
+_PATIENCE: Final = 32
+_MOST_PATIENCE: Final = 1024
 _log = logging.getLogger(__name__)
 
 
@@ -44,12 +48,24 @@ class Batches:
         self._bytes_each = max(bytes_each, 1)
         self._ceiling = most_at_once(device) * ceiling_factor
         self._fits: int | None = None  # what was found out the hard way
+        self._in_a_row = 0  # pieces of work of that size that went well
+        self._patience = _PATIENCE
+        self._growing = False
+        #: How often memory ran out, and fewer items went together from then on.
+        self.backed_off = 0
 
     @property
     def size(self) -> int:
         """Items at once, as things are now."""
-        size = self._asked or pick_batch_size(self._device, self._bytes_each, self._ceiling)
-        return size if self._fits is None else min(size, self._fits)
+        return self.within(self.plan())
+
+    def plan(self) -> int:
+        """Items at once by what was asked for or by the memory that is free now; for `within`."""
+        return self._asked or pick_batch_size(self._device, self._bytes_each, self._ceiling)
+
+    def within(self, planned: int) -> int:
+        """The same, or what it was found out to be the hard way."""
+        return planned if self._fits is None else min(planned, self._fits)
 
     def run(self, items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
         """What `work` gives for each item, in order. A batch that runs out of memory is done again in halves.
@@ -58,27 +74,52 @@ class Batches:
             DeviceMemoryError: not even one item fits.
         """
         done: list[R] = []
-        size = self.size
+        planned = self.plan()
         while len(done) < len(items):
-            batch = items[len(done) : len(done) + size]
-            try:
-                done += work(batch)
-                continue
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(batch) == 1:
-                    raise DeviceMemoryError(
-                        f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
-                        "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
-                    ) from error
-            # Outside of the handler: the error's frames hold on to the batch's tensors.
-            size = self._fits = len(batch) // 2
-            release_memory(self._device)
-            _log.warning(
-                "%s ran out of memory with %d images at once; going on with %d", self._device, len(batch), size
-            )
+            batch = items[len(done) : len(done) + self.within(planned)]
+            done += self.attempt(len(batch), lambda: work(batch)) or []  # noqa: B023
         return done
+
+    def attempt(self, at_once: int, work: Callable[[], R]) -> R | None:
+        """What `work` gives; None when memory ran out, and only half of `at_once` go together from now on.
+
+        What took the memory may have gone: after many pieces of work of that size, twice as many are tried again. Each
+        time that was in vain, twice the patience is had before the next.
+
+        Raises:
+            DeviceMemoryError: it was one item.
+        """
+        try:
+            result = work()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if at_once == 1:
+                raise DeviceMemoryError(
+                    f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
+                    "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
+                ) from error
+        else:
+            self._went_well(at_once)
+            return result
+        # Outside of the handler: the error's frames hold on to the batch's tensors.
+        self._back_off(at_once)
+        return None
+
+    def _went_well(self, at_once: int) -> None:
+        if self._fits is None or at_once < self._fits:
+            return
+        self._in_a_row += 1
+        if self._in_a_row >= self._patience:
+            self._fits, self._in_a_row, self._growing = 2 * self._fits, 0, True
+
+    def _back_off(self, at_once: int) -> None:
+        if self._growing:
+            self._patience = min(2 * self._patience, _MOST_PATIENCE)
+        self._fits, self._in_a_row, self._growing = at_once // 2, 0, False
+        self.backed_off += 1
+        release_memory(self._device)
+        _log.warning("%s ran out of memory with %d images at once; going on with %d", self._device, at_once, self._fits)
 
 
 def most_at_once(device: torch.device) -> int:
@@ -128,16 +169,43 @@ def _machine_free() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") // 2 if pages else 4 << 30
 
 
-def _container_free() -> int:
-    """What a control group (version 2) still allows; a page cache it could drop counts as free."""
-    folder = Path("/sys/fs/cgroup")
+def _container_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """What the process' control groups, version 1 or 2, still allow; a page cache they could drop counts as free.
+
+    A limit may stand at any group above the process' own. In a container its own group is usually mounted as the root,
+    whatever its path is called, so the root counts, too.
+    """
+    free = 1 << 62
+    for mount, path, names in _memory_groups(root, own):
+        for folder in {mount, *(mount / each for each in (path, *path.parents))}:
+            free = min(free, _group_free(folder, *names))
+    return free
+
+
+def _memory_groups(root: Path, own: Path) -> Iterator[tuple[Path, Path, tuple[str, str, str]]]:
+    """Where the groups that count memory are mounted, the process' own there, and the names of limit, use and cache."""
     try:
-        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = ["0::/", "1:memory:/"]
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        inside = Path(path.lstrip("/"))
+        if not controllers:
+            yield root, inside, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            yield root / "memory", inside, ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def _group_free(folder: Path, limit_name: str, used_name: str, cache_name: str) -> int:
+    try:
+        limit = (folder / limit_name).read_text(encoding="ascii").strip()
         if limit == "max":
             return 1 << 62
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        used = int((folder / used_name).read_text(encoding="ascii"))
         facts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-        return max(0, int(limit) - used + int(facts.get("inactive_file", 0)))
+        return max(0, int(limit) - used + int(facts.get(cache_name, 0)))
     except (OSError, ValueError):
         return 1 << 62
 

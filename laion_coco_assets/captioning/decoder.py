@@ -4,6 +4,7 @@ What a caption's tokens need of the image (cross-attention keys and values) is c
 repeated: all prefixes of an image are queries over one cache. A prefix that several candidates share is one row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ class BlipDecoder:
         images, length = len(states), len(prompt)
         tokens = torch.tensor(prompt, device=states.cache.device).repeat(images, 1)
         cache = states.cache.new_empty(len(self._layers), 2, images, self._heads, length, self._dim)
-        hidden = self._embed(tokens, 0)
+        hidden = self._embed(tokens, torch.arange(length, device=tokens.device).unsqueeze(0))
         for layer, own, (keys, values) in zip(self._layers, cache, states.cache, strict=True):
             queries = self._split(layer.attention.self.query(hidden))
             own[0] = self._split(layer.attention.self.key(hidden))
@@ -89,34 +90,48 @@ class BlipDecoder:
     def step(
         self, prefixes: Prefixes, parents: NDArray[np.int64], tokens: NDArray[np.int64]
     ) -> tuple[torch.Tensor, Prefixes]:
-        """Continue row `parents[i]` with `tokens[i]`; a row may have any number of children, or none and so leave.
+        """Continue row `parents[i]` with `tokens[i]`, as `grow` says; gives the logits after each, and the new rows."""
+        grown = grow(prefixes, parents, tokens)
+        return self.advance([grown]), grown
+
+    def advance(self, groups: Sequence[Prefixes]) -> torch.Tensor:
+        """Run the last token of every row, of groups of any lengths together, and put it into their caches.
+
+        Products are taken over all rows at once; each group attends over its own cache, so that none is padded to
+        another's length.
 
         Args:
-            prefixes: what `start` or an earlier step gave.
-            parents: [children], ascending.
-            tokens: [children].
+            groups: as `grow` gives them.
 
         Returns:
-            The logits after each child, [children, vocab], and the children as the new rows.
+            The logits after each row, [rows of all groups in order, vocab].
         """
-        prefixes = _grow(prefixes, parents, tokens)
-        length = prefixes.tokens.shape[1]
-        images = _RowsByImage(prefixes.images, len(prefixes.states), prefixes.cache.device)
-        hidden = self._embed(prefixes.tokens[:, -1:], length - 1)
-        for layer, own, (keys, values) in zip(self._layers, prefixes.cache, prefixes.states.cache, strict=True):
-            queries = self._split(layer.attention.self.query(hidden))
-            own[0, :, :, -1:] = self._split(layer.attention.self.key(hidden))
-            own[1, :, :, -1:] = self._split(layer.attention.self.value(hidden))
-            context = scaled_dot_product_attention(queries, own[0], own[1])
-            hidden = layer.attention.output(_join(context), hidden)
-            queries = self._split(images.spread(layer.crossattention.self.query(hidden)))
-            context = images.gather(_join(attend(queries, keys, values)))
-            hidden = layer.feed_forward_chunk(layer.crossattention.output(context, hidden))
-        return self._head(hidden[:, -1]), prefixes
+        counts = [len(each.images) for each in groups]
+        device = groups[0].cache.device
+        layouts = [_RowsByImage(each.images, len(each.states), device) for each in groups]
+        ends = np.repeat([each.tokens.shape[1] - 1 for each in groups], counts)
+        positions = torch.from_numpy(ends).to(device).unsqueeze(1)
+        hidden = self._embed(torch.cat([each.tokens[:, -1:] for each in groups]), positions)
+        for number, layer in enumerate(self._layers):
+            queries = torch.split(self._split(layer.attention.self.query(hidden)), counts)
+            keys = torch.split(self._split(layer.attention.self.key(hidden)), counts)
+            values = torch.split(self._split(layer.attention.self.value(hidden)), counts)
+            contexts = []
+            for group, query, key, value in zip(groups, queries, keys, values, strict=True):
+                own = group.cache[number]
+                own[0, :, :, -1:], own[1, :, :, -1:] = key, value
+                contexts.append(_join(scaled_dot_product_attention(query, own[0], own[1])))
+            hidden = layer.attention.output(torch.cat(contexts), hidden)
+            queries = torch.split(layer.crossattention.self.query(hidden), counts)
+            contexts = []
+            for group, layout, query in zip(groups, layouts, queries, strict=True):
+                seen = attend(self._split(layout.spread(query)), *group.states.cache[number])
+                contexts.append(layout.gather(_join(seen)))
+            hidden = layer.feed_forward_chunk(layer.crossattention.output(torch.cat(contexts), hidden))
+        return self._head(hidden[:, -1])  # type: ignore[no-any-return]
 
-    def _embed(self, tokens: torch.Tensor, position: int) -> torch.Tensor:
-        """[rows, length, hidden] of tokens int64 [rows, length], the first of them at `position`."""
-        positions = torch.arange(position, position + tokens.shape[1], device=tokens.device).unsqueeze(0)
+    def _embed(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """[rows, length, hidden] of tokens int64 [rows, length] at positions int64 [rows or 1, length]."""
         return self._bert.embeddings(input_ids=tokens, position_ids=positions)  # type: ignore[no-any-return]
 
     def _split(self, states: torch.Tensor) -> torch.Tensor:
@@ -129,8 +144,19 @@ def _join(context: torch.Tensor) -> torch.Tensor:
     return context.transpose(1, 2).flatten(2)
 
 
-def _grow(prefixes: Prefixes, parents: NDArray[np.int64], tokens: NDArray[np.int64]) -> Prefixes:
-    """The children's rows, with room in the cache for their last token; images without rows leave in good time."""
+def grow(prefixes: Prefixes, parents: NDArray[np.int64], tokens: NDArray[np.int64]) -> Prefixes:
+    """Continue row `parents[i]` with `tokens[i]`; a row may have any number of children, or none and so leave.
+
+    Images without rows leave in good time.
+
+    Args:
+        prefixes: what `BlipDecoder.start` gave, or this, after `BlipDecoder.advance`.
+        parents: [children], ascending.
+        tokens: [children].
+
+    Returns:
+        The children as rows, with room in the cache for their last token.
+    """
     device = prefixes.cache.device
     chosen = torch.from_numpy(parents).to(device)
     last = torch.from_numpy(tokens).to(device)

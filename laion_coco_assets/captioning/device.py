@@ -4,6 +4,7 @@ from typing import Final
 
 import torch
 
+from laion_coco_assets.captioning.gpus import choose_gpu
 from laion_coco_assets.errors import DeviceError
 
 _DEVICE_SETTING: Final = "LAION_COCO_DEVICE / --device"
@@ -14,12 +15,14 @@ _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16
 def resolve_device(name: str) -> torch.device:
     """The device of a setting's value: `auto` (CUDA, else MPS, else CPU), `cpu`, `mps`, `cuda` or `cuda:1`.
 
+    Of several GPUs, `auto` and `cuda` take one with room, see `gpus`.
+
     Raises:
         DeviceError: no such name, or this machine has no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            return torch.device("cuda", choose_gpu())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, colon, index = name.partition(":")
     if kind not in {"cpu", "mps", "cuda"} or (colon and not (kind == "cuda" and index.isdecimal())):
@@ -33,7 +36,7 @@ def resolve_device(name: str) -> torch.device:
             f"{_DEVICE_SETTING} is {name!r}, but torch {torch.__version__} finds no CUDA device here "
             f"(is the driver installed, and is this a CUDA build of torch?); {_AUTO}"
         )
-    number = int(index) if colon else torch.cuda.current_device()
+    number = int(index) if colon else choose_gpu()
     if number >= torch.cuda.device_count():
         raise DeviceError(f"{_DEVICE_SETTING} is {name!r}, but this machine has {torch.cuda.device_count()} of them")
     return torch.device("cuda", number)

@@ -41,21 +41,25 @@ class StepDistribution:
 
 
 def filter_step(
-    logits: torch.Tensor, seen: torch.Tensor, *, end_token: int, end_masked: bool, settings: CaptionSettings
+    logits: torch.Tensor,
+    seen: torch.Tensor,
+    *,
+    end_token: int,
+    end_masked: bool | torch.Tensor,
+    settings: CaptionSettings,
 ) -> StepDistribution:
     """Filter one step's logits.
 
     Args:
         logits: [rows, vocab], of any floating dtype; left as they are.
-        seen: int64 [rows, length], every token so far, prompt and BOS included.
+        seen: int64 [rows, length], every token so far, prompt and BOS included; a token may stand there repeatedly.
         end_token: the token that ends a caption.
-        end_masked: the caption is shorter than the min length.
+        end_masked: the caption is shorter than the min length; for each row (bool [rows]), or for all.
         settings: top_p, top_k, temperature and repetition_penalty are read.
     """
     scores = logits.to(torch.float32, copy=True)
     end_probability = _probability(scores, end_token)
-    if end_masked:
-        scores[:, end_token] = float("-inf")
+    scores[:, end_token].masked_fill_(torch.as_tensor(end_masked, device=scores.device), float("-inf"))
     before = scores.gather(1, seen)
     penalty = settings.repetition_penalty
     scores.scatter_(1, seen, torch.where(before < 0, before * penalty, before / penalty))

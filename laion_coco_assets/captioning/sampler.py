@@ -1,26 +1,32 @@
 """BLIP's candidates for images: prefix-tree sampling with the worker's semantics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn.functional import pad
 
+from laion_coco_assets.ahead import ahead
 from laion_coco_assets.captioning.batching import Batches
 from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
-from laion_coco_assets.captioning.decoder import BlipDecoder
+from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes, grow
 from laion_coco_assets.captioning.filtering import StepDistribution, filter_step
 from laion_coco_assets.captioning.loading import Blip
 from laion_coco_assets.captioning.packing import pack
-from laion_coco_assets.captioning.preparing import prepared, to_device
+from laion_coco_assets.captioning.preparing import for_device, threads_for, to_device
 from laion_coco_assets.captioning.random_numbers import uniforms
+from laion_coco_assets.captioning.tree import Tokens, Tree
 from laion_coco_assets.captioning.vision import encode_images
 from laion_coco_assets.errors import DeviceError, ProfileError
 from laion_coco_assets.shards.profile import CaptionSettings
 
-Tokens = tuple[int, ...]
+#: A sample_id, and what `Captioner.prepare` made of its image.
+Sample = tuple[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,20 @@ class Captioner:
         """Of the model that was loaded."""
         return self._blip.revision
 
+    @property
+    def backed_off(self) -> int:
+        """How often memory ran out, and fewer went together from then on."""
+        return self._batches.backed_off
+
+    @property
+    def threads(self) -> int:
+        """Of `prepare` at once, so that it keeps up with the device and takes nothing from it."""
+        return threads_for(self._blip.device)
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """BLIP's input from an image of any mode and size: float32 [3, size, size]. May be called in threads."""
+        return for_device(self._blip.preprocessing([image])[0], self._blip.device)
+
     def caption(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[Candidates]:
         """The candidates of each image, in the order given.
 
@@ -96,50 +116,121 @@ class Captioner:
         Raises:
             DeviceError: the model's numbers overflowed in the chosen dtype.
         """
-        if len(images) != len(sample_ids):
-            raise ValueError(f"{len(images)} images, but {len(sample_ids)} sample_ids")
         return [self._merge(each) for each in self._sample(images, sample_ids)]
+
+    def stream(self, samples: Iterable[Sample]) -> Iterator[list[Candidates]]:
+        """The candidates of each sample, in order: whenever some are done, those.
+
+        Args:
+            samples: sample_id and what `prepare` made of the image; read as the device takes them.
+
+        Raises:
+            DeviceError: the model's numbers overflowed in the chosen dtype.
+        """
+        for drawn in self._draw_all(samples):
+            yield [self._merge(each) for each in drawn]
 
     def _sample(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[list[Tokens]]:
         """The tokens of every candidate of each image, prompt and end not included."""
-        with prepared(images, self._prepare, self._blip.device, window=2 * self._batches.size) as pixels:
-            places = range(len(images))
-            return self._batches.run(
-                places, lambda batch: self._sample_batch(pixels, batch, [sample_ids[each] for each in batch])
-            )
+        if len(images) != len(sample_ids):
+            raise ValueError(f"{len(images)} images, but {len(sample_ids)} sample_ids")
+        with closing(ahead(images, self.prepare, threads=self.threads, window=self._batches.size)) as pixels:
+            return [each for drawn in self._draw_all(zip(sample_ids, pixels, strict=True)) for each in drawn]
 
-    def _prepare(self, image: Image.Image) -> torch.Tensor:
-        return self._blip.preprocessing([image])[0]
+    def _draw_all(self, samples: Iterable[Sample]) -> Iterator[list[list[Tokens]]]:
+        """As `stream`, the tokens of every candidate of each sample.
+
+        Samples that are finished leave; when half of a batch has left, others enter, beside those that are not. So a
+        long caption is waited for by nobody, and what waits to be given in order is what the device has done meanwhile.
+        """
+        coming: Iterator[tuple[int, Sample]] = enumerate(samples)
+        begun: dict[int, Sample] = {}
+        groups: list[_Group] = []
+        drawn: dict[int, list[Tokens]] = {}
+        given = 0
+        planned = self._batches.plan()
+        while True:
+            size, held = self._batches.within(planned), sum(len(each.prefixes.states) for each in groups)
+            entering: dict[int, Sample] = {}
+            if 2 * held <= size:
+                with self._clock.stage("blip_preprocessing"):
+                    entering = dict(islice(coming, size - held))
+                begun |= entering
+            if not begun:
+                return
+            finished = self._batches.attempt(held + len(entering), lambda: self._advance(groups, entering))  # noqa: B023
+            if finished is None:  # out of memory: with fewer at once from the start, whatever was not finished
+                coming, begun = chain(begun.items(), coming), {}
+                continue
+            for number in finished:
+                del begun[number]
+            drawn |= finished
+            ready = []
+            while given in drawn:
+                ready.append(drawn.pop(given))
+                given += 1
+            if ready:
+                yield ready
 
     @torch.inference_mode()
-    def _sample_batch(
-        self, prepared_pixels: Sequence[torch.Tensor], batch: Sequence[int], sample_ids: Sequence[str]
-    ) -> list[list[Tokens]]:
+    def _advance(self, groups: list["_Group"], entering: dict[int, Sample]) -> dict[int, list[Tokens]]:
+        """Begin with those that enter, one step for all; gives what of them is now finished, by number.
+
+        `groups` is changed; it is empty when this fails.
+        """
+        going = groups.copy()
+        groups.clear()
+        if entering:
+            going.append(self._begin(entering))
+        with self._clock.stage("blip_decoding"):
+            growing = self._step(going)
+            finished = {each.numbers[image]: each.tree.written[image] for each in going for image in each.tree.leave()}
+            if growing:
+                logits = self._decoder.advance([each.prefixes for each in growing])
+                for each, own in zip(
+                    growing, torch.split(logits, [len(each.prefixes.images) for each in growing]), strict=True
+                ):
+                    each.logits = own
+        groups += growing
+        return finished
+
+    def _begin(self, entering: dict[int, Sample]) -> "_Group":
+        """The images seen, the prompt read."""
         blip, clock = self._blip, self._clock
-        candidates, steps = len(self._limits), int(self._limits.max())
-        numbers = np.stack([uniforms(self._settings.seed, each, candidates, steps) for each in sample_ids])
         with clock.stage("blip_preprocessing"):
-            pixels = to_device(prepared_pixels[batch[0] : batch[-1] + 1], blip.device, blip.dtype)
+            pixels = to_device([pixels for _, pixels in entering.values()], blip.device, blip.dtype)
         with clock.stage("blip_image"):
             hidden = encode_images(blip.model.vision_model, pixels)
         with clock.stage("blip_decoding"):
             logits, prefixes = self._decoder.start(self._decoder.look(hidden), self._prompt)
-            tree = _Tree(len(batch), self._limits)
-            for step in range(steps):
-                logits = self._expectation(sample_ids, tree, step, logits)
-                distribution = self._filter(logits, prefixes.tokens, step)
-                tokens, ended = self._draw(distribution, tree.rows, numbers[tree.images, tree.candidates, step])
-                tokens, complete = self._outcome(sample_ids, tree, step, tokens, ended[tree.rows])
-                parents, children = tree.grow(tokens, complete)
-                if not len(parents):
-                    break
-                logits, prefixes = self._decoder.step(prefixes, parents, children)
-        return tree.finished
+            sample_ids = [sample_id for sample_id, _ in entering.values()]
+            candidates, steps = len(self._limits), int(self._limits.max())
+            uniform = np.stack([uniforms(self._settings.seed, each, candidates, steps) for each in sample_ids])
+        return _Group(list(entering), sample_ids, uniform, Tree(len(entering), self._limits), logits, prefixes)
+
+    def _step(self, groups: Sequence["_Group"]) -> list["_Group"]:
+        """Every live candidate of the groups draws; those of them that go on, their prefixes grown."""
+        logits = [self._expectation(each.sample_ids, each.tree, each.step, each.logits) for each in groups]
+        distribution = self._filter(groups, logits)
+        counts = [len(each.logits) for each in groups]
+        offsets = np.cumsum([0, *counts[:-1]])
+        rows = [each.tree.rows + offset for each, offset in zip(groups, offsets, strict=True)]
+        uniform = [each.uniforms[each.tree.images, each.tree.candidates, each.step] for each in groups]
+        drawn, ends = self._draw(distribution, np.concatenate(rows), np.concatenate(uniform))
+        drawn_by = np.split(drawn, np.cumsum([len(each) for each in rows])[:-1])
+        going = []
+        for group, tokens, own in zip(groups, drawn_by, rows, strict=True):
+            complete = self._outcome(group.sample_ids, group.tree, group.step, tokens, ends[own])
+            parents, children = group.tree.grow(*complete)
+            if len(parents):
+                group.prefixes, group.step = grow(group.prefixes, parents, children), group.step + 1
+                going.append(group)
+        return going
 
     def _expectation(
         self,
         sample_ids: Sequence[str],  # noqa: ARG002  # for who replaces this: the benchmark, whose captions are scripted
-        tree: "_Tree",  # noqa: ARG002
+        tree: Tree,  # noqa: ARG002
         step: int,  # noqa: ARG002
         logits: torch.Tensor,
     ) -> torch.Tensor:
@@ -149,7 +240,7 @@ class Captioner:
     def _outcome(
         self,
         sample_ids: Sequence[str],  # noqa: ARG002  # for who replaces this: the benchmark, whose captions are scripted
-        tree: "_Tree",  # noqa: ARG002
+        tree: Tree,  # noqa: ARG002
         step: int,  # noqa: ARG002
         tokens: NDArray[np.int64],
         ended: NDArray[np.bool_],
@@ -157,11 +248,23 @@ class Captioner:
         """Of each live candidate of `tree`: the token it drew, and whether it is complete without it."""
         return tokens, (tokens == self._blip.end_token) | ended
 
-    def _filter(self, logits: torch.Tensor, seen: torch.Tensor, step: int) -> StepDistribution:
-        if logits.device.type == "mps":  # has no float64
-            logits, seen = logits.cpu(), seen.cpu()
-        masked = step < self._settings.min_length
-        return filter_step(logits, seen, end_token=self._blip.end_token, end_masked=masked, settings=self._settings)
+    def _filter(self, groups: Sequence["_Group"], logits: Sequence[torch.Tensor]) -> StepDistribution:
+        """Of all rows at once, one group's behind the other's."""
+        longest = max(each.prefixes.tokens.shape[1] for each in groups)
+        # Filled up with what stands in every prefix already.
+        seen = [
+            pad(each.prefixes.tokens, (0, longest - each.prefixes.tokens.shape[1]), value=self._prompt[0])
+            for each in groups
+        ]
+        masked = np.repeat([each.step < self._settings.min_length for each in groups], [len(each) for each in logits])
+        device = torch.device("cpu") if self._blip.device.type == "mps" else self._blip.device  # which has no float64
+        return filter_step(
+            torch.cat(list(logits)).to(device),
+            torch.cat(seen).to(device),
+            end_token=self._blip.end_token,
+            end_masked=torch.from_numpy(masked).to(device),
+            settings=self._settings,
+        )
 
     def _draw(
         self, distribution: StepDistribution, rows: NDArray[np.int64], numbers: NDArray[np.float64]
@@ -204,50 +307,17 @@ class Captioner:
         return text
 
 
-class _Tree:
-    """Which row each live candidate is on, and what the finished ones wrote.
+@dataclass
+class _Group:
+    """Samples that entered together, all of whose candidates are therefore at the same step."""
 
-    `rows`, `images` and `candidates` are parallel, one entry a live candidate, rows ascending.
-    """
-
-    def __init__(self, images: int, limits: NDArray[np.int64]) -> None:
-        self._limits = limits
-        self._history = np.empty((images, 0), dtype=np.int64)  # [rows, tokens after the prompt]
-        self.images = np.repeat(np.arange(images), len(limits))
-        self.candidates = np.tile(np.arange(len(limits)), images)
-        self.rows = self.images.copy()
-        self.finished: list[list[Tokens]] = [[()] * len(limits) for _ in range(images)]
-
-    def grow(
-        self, tokens: NDArray[np.int64], complete: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Finish the candidates that are complete, append the others' tokens, finish those that are now full.
-
-        Args:
-            tokens: [live], what each drew.
-            complete: [live], whose token is not to be appended.
-
-        Returns:
-            parents and tokens of the new rows, for `BlipDecoder.step`; empty when all are finished.
-        """
-        self._finish(complete, self._history[self.rows])
-        self._keep(~complete)
-        tokens = tokens[~complete]
-        written = np.concatenate([self._history[self.rows], tokens[:, None]], axis=1)  # [live, length]
-        full = self._limits[self.candidates] <= written.shape[1]
-        self._finish(full, written)
-        self._keep(~full)
-        branches = np.stack([self.rows, tokens[~full]], axis=1)
-        branches, first, self.rows = np.unique(branches, axis=0, return_index=True, return_inverse=True)
-        self._history = written[~full][first]
-        return np.ascontiguousarray(branches[:, 0]), np.ascontiguousarray(branches[:, 1])
-
-    def _finish(self, which: NDArray[np.bool_], written: NDArray[np.int64]) -> None:
-        for place in np.flatnonzero(which):
-            self.finished[self.images[place]][self.candidates[place]] = tuple(written[place].tolist())
-
-    def _keep(self, which: NDArray[np.bool_]) -> None:
-        self.rows, self.images, self.candidates = self.rows[which], self.images[which], self.candidates[which]
+    numbers: list[int]  # of the samples in their stream
+    sample_ids: list[str]
+    uniforms: NDArray[np.float64]  # [samples, candidates, steps]
+    tree: Tree
+    logits: torch.Tensor  # [rows of the tree, vocab], what the model expects next
+    prefixes: Prefixes
+    step: int = 0
 
 
 def _bytes_an_image(blip: Blip, candidates: int, length: int) -> int:

@@ -1,18 +1,21 @@
 """Cosine similarities of images and texts in a CLIP's space."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from laion_coco_assets.ahead import ahead
 from laion_coco_assets.captioning.attention import use_own_attention
 from laion_coco_assets.captioning.batching import Batches
 from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
 from laion_coco_assets.captioning.image_tower import bytes_an_image, speed_up
 from laion_coco_assets.captioning.loading import Clip
-from laion_coco_assets.captioning.preparing import prepared, to_device
+from laion_coco_assets.captioning.preparing import for_device, threads_for, to_device
 from laion_coco_assets.captioning.text_tower import bytes_a_text, encode_texts
 
 
@@ -57,37 +60,70 @@ class Scorer:
         """Of the model that was loaded."""
         return self._clip.revision
 
+    @property
+    def backed_off(self) -> int:
+        """How often memory ran out, and fewer went together from then on."""
+        return self._images.backed_off + self._texts.backed_off
+
+    @property
+    def threads(self) -> int:
+        """Of `prepare` at once, so that it keeps up with the device and takes nothing from it."""
+        return threads_for(self._clip.device)
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """The model's input from an image of any mode and size: float32 [3, height, width]. May be called in threads."""
+        return for_device(self._clip.preprocess(image), self._clip.device)
+
     def score(self, images: Sequence[Image.Image], texts: Sequence[Sequence[str]]) -> list[NDArray[np.float64]]:
-        """Cosine similarities of `texts[i]` with `images[i]`, float64 [len(texts[i])] each.
+        """`score_prepared` of images as they are; one without texts is not even prepared."""
+        _check_lengths(images, texts)
+        asked = [image for image, own in zip(images, texts, strict=True) if own]
+        with closing(ahead(asked, self.prepare, threads=self.threads, window=self._images.size)) as pixels:
+            return self._score(pixels, texts)
+
+    def score_prepared(
+        self, pixels: Sequence[torch.Tensor], texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]]:
+        """Cosine similarities of `texts[i]` with the image of `pixels[i]`, float64 [len(texts[i])] each.
 
         Each image and each distinct text is encoded once. Texts longer than the model's context are truncated as
         open_clip's tokenizer does. An image without texts is not encoded.
+
+        Args:
+            pixels: what `prepare` made of each image.
+            texts: each image's.
         """
-        if len(images) != len(texts):
-            raise ValueError(f"{len(images)} images, but texts for {len(texts)}")
-        asked = [index for index, own in enumerate(texts) if own]
-        distinct = {text: None for own in texts for text in own}
+        _check_lengths(pixels, texts)
+        return self._score((own_pixels for own_pixels, own in zip(pixels, texts, strict=True) if own), texts)
+
+    def _score(self, pixels: Iterable[torch.Tensor], texts: Sequence[Sequence[str]]) -> list[NDArray[np.float64]]:
+        """`pixels` are those of the images that have texts."""
+        image_rows = iter(self._embed_images(pixels))
+        distinct = list(dict.fromkeys(text for own in texts for text in own))
         places = {text: place for place, text in enumerate(distinct)}
-        image_rows = dict(zip(asked, self.embed_images([images[index] for index in asked]), strict=True))
-        text_rows = self.embed_texts(list(distinct))
+        text_rows = self.embed_texts(distinct)
         return [
-            (text_rows[[places[text] for text in own]] * image_rows[index]).sum(axis=1)
+            (text_rows[[places[text] for text in own]] * next(image_rows)).sum(axis=1)
             if own
             else np.empty(0, dtype=np.float64)
-            for index, own in enumerate(texts)
+            for own in texts
         ]
 
-    def embed_images(self, images: Sequence[Image.Image]) -> NDArray[np.float64]:
+    def _embed_images(self, pixels: Iterable[torch.Tensor]) -> NDArray[np.float64]:
         """Unit vectors, float64 [images, width]."""
-        clip = self._clip
-        with prepared(images, clip.preprocess, clip.device, window=2 * self._images.size) as pixels:
-            return _unit(self._images.run(range(len(images)), lambda batch: self._embed_batch(pixels, batch)))
+        rest, rows = iter(pixels), list[torch.Tensor]()
+        while True:
+            with self._clock.stage(f"{self._name}_preprocessing"):
+                batch = list(islice(rest, self._images.size))
+            if not batch:
+                return _unit(rows)
+            rows += self._images.run(batch, self._embed_batch)
 
     @torch.inference_mode()
-    def _embed_batch(self, prepared_pixels: Sequence[torch.Tensor], batch: Sequence[int]) -> Sequence[torch.Tensor]:
+    def _embed_batch(self, batch: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         clip = self._clip
         with self._clock.stage(f"{self._name}_preprocessing"):
-            pixels = to_device(prepared_pixels[batch[0] : batch[-1] + 1], clip.device, clip.dtype)
+            pixels = to_device(batch, clip.device, clip.dtype)
         with self._clock.stage(f"{self._name}_image"):
             return clip.model.encode_image(pixels.contiguous(memory_format=self._layout)).float().cpu().unbind()  # type: ignore[no-any-return]
 
@@ -99,6 +135,11 @@ class Scorer:
         with self._clock.stage(f"{self._name}_text"):
             tokens = self._clip.tokenizer(list(texts)).to(self._clip.device)
             return _unit(encode_texts(self._clip.model, tokens, self._texts))
+
+
+def _check_lengths(images: Sequence[object], texts: Sequence[object]) -> None:
+    if len(images) != len(texts):
+        raise ValueError(f"{len(images)} images, but texts for {len(texts)}")
 
 
 def _unit(rows: Sequence[torch.Tensor]) -> NDArray[np.float64]:

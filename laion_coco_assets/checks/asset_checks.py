@@ -7,11 +7,13 @@ import dagster as dg
 
 from laion_coco_assets.checks.results import OFFENDERS_SHOWN, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, Scope, Severity, all_rules
+from laion_coco_assets.markdown import table
 from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.trial import profile_of_run
 
 #: How many shards a check goes over that was started for none: a click must not read a whole data set.
 _SHARDS_UNNAMED: Final = 50
@@ -57,7 +59,7 @@ def _stage_checks(
             there = files.shards(stage)
             shards = there[-_SHARDS_UNNAMED:]
             context.log.info(f"no shard was named: the last {len(shards)} of {len(there)} with a file of {stage}")
-        expected = fingerprints(profile)
+        expected = fingerprints(profile_of_run(profile, context.run.tags))
         removal_list = removals.get() if stage == Stage.PUBLISHED else None
         drift = Drift(files)
         results: dict[str, list[RuleResult]] = {rule.name: [] for rule in selected}
@@ -140,8 +142,10 @@ def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.M
     failed = [each for each in results if each.status == Status.FAILED]
     skipped = [each for each in results if each.status == Status.SKIPPED]
     count = sum(each.count for each in failed)
-    expected, actual = "0 offenders", f"{count} offenders in {len(failed)} of {len(results)} shards"
-    if len(results) == 1 and results[0].actual:
+    expected, actual = "0 offenders", f"{count} offender{'' if count == 1 else 's'}"
+    if len(results) > 1:
+        actual += f" in {len(failed)} of {len(results)} shards"
+    elif results and results[0].actual:
         expected, actual = results[0].expected, results[0].actual
     metadata: dict[str, dg.MetadataValue] = {
         "expected": dg.MetadataValue.text(expected),
@@ -151,7 +155,7 @@ def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.M
         # A number besides, which Dagster plots; of a check that passes it would plot a line of zeros.
         metadata["offenders"] = dg.MetadataValue.int(count)
         metadata["failed_shards"] = dg.MetadataValue.json([each.shard for each in failed])
-        metadata["first_offenders"] = _table(failed)
+        metadata["first_offenders"] = _first_offenders(failed)
     if skipped:
         metadata["skipped"] = dg.MetadataValue.json({each.shard: each.why for each in skipped})
     if sql:
@@ -163,17 +167,11 @@ def _sql(sql: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"```sql\n{sql}\n```")
 
 
-def _table(failed: Sequence[RuleResult]) -> dg.MetadataValue:
+def _first_offenders(failed: Sequence[RuleResult]) -> dg.MetadataValue:
     """The first offenders of all shards: which sample, what the rule expects of it, what it is."""
-    records = [
-        {
-            "shard": each.shard,
-            "sample_id": offender.sample_id or "(the file)",
-            "expected": offender.expected,
-            "actual": offender.actual,
-        }
+    offenders = [
+        (each.shard, offender.sample_id or "(the file)", offender.expected, offender.actual)
         for each in failed
         for offender in each.offenders
-    ][:OFFENDERS_SHOWN]
-    columns = [dg.TableColumn(name, "string") for name in records[0]]
-    return dg.MetadataValue.table([dg.TableRecord(record) for record in records], dg.TableSchema(columns))
+    ]
+    return table(["shard", "sample_id", "expected", "actual"], offenders[:OFFENDERS_SHOWN])

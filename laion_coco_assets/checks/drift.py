@@ -102,7 +102,7 @@ def _measure(store: ShardStore, stage: str, shard: str) -> _Measured | None:
             connection.execute("SET enable_progress_bar = false")
             if not store.is_local:
                 connection.register_filesystem(store.root.fs)
-            connection.read_parquet(store.sql_path(stage, shard)).create_view(stage)
+            connection.read_parquet(store.sql_pattern(stage, shard)).create_view(stage)
             values = {rule.name: connection.execute(rule.sql).fetchall()[0][0] for rule in rules}
     except (StoreError, duckdb.Error):
         return None

@@ -5,5 +5,5 @@ SELECT sample_id, 'row ' || position || ' at position ' || position AS expected,
 FROM (SELECT sample_id, row, file_row_number AS position FROM fetched_images)
 WHERE row IS DISTINCT FROM position
 UNION ALL
-SELECT NULL, coalesce(source_rows::VARCHAR, 'an unknown number of') || ' rows, as in the source', rows || ' rows'
-FROM files WHERE stage = 'fetched_images' AND rows IS DISTINCT FROM source_rows
+SELECT NULL, coalesce(least(source_rows, max_samples)::VARCHAR, 'an unknown number of') || ' rows, as in the source', rows || ' rows'
+FROM files WHERE stage = 'fetched_images' AND rows IS DISTINCT FROM least(source_rows, max_samples)

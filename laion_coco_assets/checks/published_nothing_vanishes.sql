@@ -6,8 +6,8 @@ SELECT sample_id, 'row ' || position || ' at position ' || position AS expected,
 FROM (SELECT sample_id, row, file_row_number AS position FROM ledger)
 WHERE row IS DISTINCT FROM position
 UNION ALL
-SELECT NULL, coalesce(source_rows::VARCHAR, 'an unknown number of') || ' rows in the ledger, as in the source', rows || ' rows'
-FROM files WHERE stage = 'ledger' AND rows IS DISTINCT FROM source_rows
+SELECT NULL, coalesce(least(source_rows, max_samples)::VARCHAR, 'an unknown number of') || ' rows in the ledger, as in the source', rows || ' rows'
+FROM files WHERE stage = 'ledger' AND rows IS DISTINCT FROM least(source_rows, max_samples)
 UNION ALL
 SELECT NULL, counted || ' rows published, as the ledger counts', published || ' rows'
 FROM (SELECT count(*) AS published FROM published), (SELECT count(*) FILTER (status = 'published') AS counted FROM ledger)

@@ -39,6 +39,7 @@ _FILES: Final = pa.schema(
         ("content", pa.string()),
         ("rows", pa.int64()),
         ("source_rows", pa.int64()),
+        ("max_samples", pa.int64()),
         ("settings", pa.string()),
         ("models", pa.string()),
         ("device", pa.string()),
@@ -82,10 +83,12 @@ def _check(
 ) -> list[RuleResult]:
     if not rules:
         return []
-    infos, broken = _infos(store, shards)
+    # A shard's fingerprints are held against all its files. Over all shards, opening files is what takes the time.
+    stages = sorted({need for rule in rules for need in rule.needs}) if name == ALL_SHARDS else list(SCHEMAS)
+    infos, broken = _infos(store, stages, shards)
     with duckdb.connect() as connection:
         foreign = _register(connection, store, infos, expected or {}, strict=name == ALL_SHARDS)
-        removed = [] if Stage.PUBLISHED in foreign else _removed(store, infos, removals)
+        removed = [] if Stage.PUBLISHED in foreign else _removed(store, infos, foreign, removals)
         connection.register("removed", pa.Table.from_pylist(removed, _REMOVED))
         present = {stage for stage, _ in infos}
         return [_outcome(connection, rule, name, broken, foreign, present) for rule in rules]
@@ -121,12 +124,12 @@ def _failed(rule: Rule, name: str, expected: str, actual: Sequence[str]) -> Rule
 
 
 def _infos(
-    store: ShardStore, shards: Sequence[str]
+    store: ShardStore, stages: Sequence[str], shards: Sequence[str]
 ) -> tuple[dict[tuple[str, str], StageInfo], dict[tuple[str, str], str]]:
     """What the files say of themselves, and the problems of those that can not be read."""
     infos: dict[tuple[str, str], StageInfo] = {}
     broken: dict[tuple[str, str], str] = {}
-    for stage in SCHEMAS:
+    for stage in stages:
         for shard in shards:
             try:
                 info = store.info(stage, shard)
@@ -194,7 +197,7 @@ def _register_stage(
     connection.register("empty", SCHEMAS[stage].empty_table())
     contract = _columns(connection, "SELECT * FROM empty")
     connection.unregister("empty")
-    paths = [store.sql_path(stage, shard) for other, shard in infos if other == stage]
+    paths = [store.sql_pattern(stage, shard) for other, shard in infos if other == stage]
     columns = {path: _columns(connection, f"SELECT * FROM read_parquet({_literal(path)})") for path in paths}  # noqa: S608
     fit = [path for path in paths if columns[path] == contract]
     used = fit if strict else paths
@@ -234,6 +237,7 @@ def _file_rows(
             "content": info.content,
             "rows": info.rows,
             "source_rows": info.metadata.get("source_rows"),
+            "max_samples": info.metadata.get("max_samples"),
             "settings": json.dumps(info.metadata.get("settings")),
             "models": json.dumps(info.metadata.get("models")),
             "device": info.metadata.get("device"),
@@ -241,18 +245,30 @@ def _file_rows(
 
 
 def _removed(
-    store: ShardStore, infos: Mapping[tuple[str, str], StageInfo], removals: RemovalList | None
+    store: ShardStore,
+    infos: Mapping[tuple[str, str], StageInfo],
+    foreign: Collection[str],
+    removals: RemovalList | None,
 ) -> list[dict[str, str]]:
-    """The published rows that the list names."""
+    """The published rows that the list names, by where redirects led too, while the shard's `fetched_images` says so."""
     if not removals:
         return []
-    rows = (
-        {"shard": shard, "sample_id": row["sample_id"], "entry": removals.entry(row["sample_id"], row["URL"])}
-        for stage, shard in infos
-        if stage == Stage.PUBLISHED
-        for row in stage_rows(store, Stage.PUBLISHED, shard, ["sample_id", "URL"])
-    )
-    return [row for row in rows if row["entry"] is not None]
+    found = []
+    for shard in (shard for stage, shard in infos if stage == Stage.PUBLISHED):
+        traced = Stage.FETCHED_IMAGES not in foreign and (Stage.FETCHED_IMAGES, shard) in infos
+        led_to = _redirected(store, shard) if traced else {}
+        for row in stage_rows(store, Stage.PUBLISHED, shard, ["sample_id", "URL"]):
+            name = row["sample_id"]
+            if (entry := removals.entry(name, row["URL"], led_to.get(name))) is not None:
+                found.append({"shard": shard, "sample_id": name, "entry": entry})
+    return found
+
+
+def _redirected(store: ShardStore, shard: str) -> dict[str, str]:
+    """Where the images came from that did not come from their URL, by sample_id."""
+    rows = stage_rows(store, Stage.FETCHED_IMAGES, shard, ["sample_id", "URL", "final_url", "status"])
+    ok = ((row["sample_id"], row["URL"], row["final_url"]) for row in rows if row["status"] == "ok")
+    return {name: final_url for name, url, final_url in ok if final_url not in (None, url)}
 
 
 def _literal(path: str) -> str:

@@ -1,6 +1,7 @@
 """Histograms side by side in one small PNG: what scores and lengths a shard has, at a glance."""
 
 import io
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ _BOTTOM: Final = 28
 _TEXT: Final = 13
 
 _MOST_BINS: Final = 60
-_TICKS: Final = 5
+_TICKS: Final = 6
 _INK: Final = "#1f2933"
 _GREY: Final = "#9aa5b1"
 _COLOURS: Final = ("#4f43dd", "#e07a1f")  # the first is filled, the second drawn as a line over it
@@ -82,10 +83,17 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
     canvas.text((left + _WIDTH - _RIGHT, 25), f"tallest bin {tallest:.1%}", _GREY, font, anchor="ra")
     canvas.line([(x(0), floor), (x(bins), floor)], fill=_GREY)
     whole = 0.5 if histogram.bin_width == merged == 1 else 0  # a whole number stands below its bar's middle
-    for i in sorted({bins * k // _TICKS for k in range(_TICKS)}):
-        value = (lowest + i * merged) * histogram.bin_width
-        canvas.line([(x(i + whole), floor), (x(i + whole), floor + 4)], fill=_GREY)
-        canvas.text((x(i + whole), floor + 6), _number(value, histogram.bin_width), _INK, font, anchor="ma")
+    for tick in ticks(lowest, highest):
+        at = x((tick - lowest) / merged + whole)
+        canvas.line([(at, floor), (at, floor + 4)], fill=_GREY)
+        canvas.text((at, floor + 6), _number(tick * histogram.bin_width, histogram.bin_width), _INK, font, anchor="ma")
+
+
+def ticks(lowest: int, highest: int) -> range:
+    """Round numbers among the bins: multiples of 1, 2, 5, 10, 20, ..., of which few enough to read lie in the range."""
+    steps = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
+    step = next(each for each in steps if (highest - lowest) // each < _TICKS)
+    return range(-(-lowest // step) * step, highest + 1, step)
 
 
 def _shares(counts: Mapping[int, int], lowest: int, merged: int, bins: int) -> list[float]:

@@ -1,13 +1,13 @@
 """How this machine fetches: what can not change an output, so stands in no profile."""
 
-import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from laion_coco_assets.ahead import usable_cpus
 from laion_coco_assets.fetching.addresses import parse_networks
 from laion_coco_assets.shards.profile import FetchSettings
 
@@ -38,10 +38,6 @@ def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
     return hosts
 
 
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class FetchDeployment(BaseModel):
     """What of the network may be used, and how much of it at once. `FetchDeployment()` suits the public internet."""
 
@@ -62,7 +58,10 @@ class FetchDeployment(BaseModel):
         ge=1,
         description="bytes of bodies held before no request starts; twice as many, and some start over",
     )
-    decode_workers: int = Field(default_factory=lambda: min(8, _cpus()), ge=1, description="processes that decode")
+    lanes: int = Field(default=1, ge=1, le=64, description="processes that fetch, each host with one of them")
+    decode_workers: int = Field(
+        default_factory=lambda: min(8, usable_cpus()), ge=1, description="processes that decode"
+    )
     decode_deadline_s: int = Field(default=60, ge=1, description="for one picture, on a loaded machine too")
     backoff_s: float = Field(default=1.0, gt=0, description="before the first retry, on average; doubles each time")
     max_backoff_s: float = Field(default=30.0, gt=0, description="between tries; a longer Retry-After ends them")
@@ -80,6 +79,14 @@ class FetchDeployment(BaseModel):
     nameservers: tuple[str, ...] = Field(default=(), description="address or address:port; the system's if empty")
     ca_file: Path | None = Field(default=None, description="PEM; trusted instead of the system's authorities")
 
+    def lane(self) -> Self:
+        """One of `lanes`: its share of what may be used at once."""
+        share = {
+            name: max(1, getattr(self, name) // self.lanes)
+            for name in ("concurrency", "max_bytes_held", "decode_workers")
+        }
+        return self.model_copy(update={"lanes": 1, **share})
+
     def longest_s(self, settings: FetchSettings, *, rows: int, hosts: int) -> float:
         """Seconds on the network that `rows` rows, spread evenly over `hosts` hosts, take at most, whatever servers do.
 
@@ -89,7 +96,7 @@ class FetchDeployment(BaseModel):
         `decode_deadline_s` each, and rows that start over for want of memory (`max_bytes_held`); with `robots`, count one more row for each host. A host that never answers
         is left alone after `host_failures` rows, so that a dead one costs far less.
         """
-        at_once = min(self.concurrency, self.per_host * hosts)
+        at_once = min(self.lane().concurrency, self.per_host * hosts)  # chance may give one lane all hosts
         tries = settings.retries + 1
         requests_a_host = -(-rows // hosts) * tries * (settings.max_redirects + 1)
         return (

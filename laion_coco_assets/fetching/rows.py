@@ -19,13 +19,17 @@ _APPEND_ROWS: Final = 50
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
-def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Generator[list[Row], None, None]:
+def fetch_shard(
+    source: SourceShard, fetcher: "Fetcher", done: int, most: int | None = None
+) -> Generator[list[Row], None, None]:
     """Rows of FETCHED_IMAGES in source order, behind the first `done`. A URL that came before is not fetched again.
+
+    With `most`, the shard ends after so many rows.
 
     Images that the source brings along go through the same limits, and nothing is fetched. Closing the iterator ends what
     is under way.
     """
-    rows = (row for batch in source.batches() for row in batch.to_pylist())
+    rows = islice((row for batch in source.batches() for row in batch.to_pylist()), most)
     seen, ids = SeenUrls(), SampleIds()
     for row in islice(rows, done):
         seen.add(row["URL"])
@@ -38,7 +42,8 @@ def fetch_shard(source: SourceShard, fetcher: "Fetcher", done: int) -> Generator
             yield row["URL"]
 
     if source.brings_images:
-        images = islice(source.images(fetcher.max_bytes), done, None)
+        # One byte more than an image may have shows that it has too many.
+        images = islice(source.images(fetcher.max_bytes + 1), done, most)
         fetched = fetcher.judge(zip(urls(), images, strict=True), seen)
     else:
         fetched = fetcher.fetch(urls(), seen)

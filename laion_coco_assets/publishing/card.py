@@ -11,10 +11,10 @@ from laion_coco_assets.shards.store import ShardStore
 
 
 def write_card(store: ShardStore, profile: Profile) -> None:
-    """Write `published/README.md`, unless it says the same already."""
+    """Write `published/README.md`, unless it says the same already. A trial's does not take the place of another one."""
     path = store.root / Stage.PUBLISHED / "README.md"
     text = card(profile)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    if path.exists() and (profile.fetch.max_samples is not None or path.read_text(encoding="utf-8") == text):
         return
     scratch = store.scratch_dir(path.parent)
     try:

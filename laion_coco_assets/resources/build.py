@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from laion_coco_assets.resources.examples import ExamplesResource
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.progress import LoggedProgress
@@ -18,11 +19,13 @@ def build_resources(settings: Settings, profile: Profile) -> dict[str, Any]:
         "source": SourceResource(source=settings.source_or_default),
         "fetcher": FetcherResource(
             concurrency=settings.fetch_concurrency,
+            lanes=settings.fetch_lanes,
             host_spacing=settings.host_spacing,
             allow_networks=list(settings.allow_networks),
         ),
         "models": ModelsResource(device=settings.device, dtype=settings.dtype, images_at_once=settings.batch_size),
         "removals": RemovalsResource(where=settings.removals),
+        "examples_shown": ExamplesResource(thumbnails=settings.thumbnails),
         "progress": LoggedProgress(),
     }
     if profile.name == "demo" and not settings.source:

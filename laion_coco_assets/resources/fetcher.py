@@ -20,6 +20,7 @@ class FetcherResource(dg.ConfigurableResource["FetcherResource"]):
     """Images over HTTP, within what this deployment may do."""
 
     concurrency: int = Field(default=64, description="Requests in flight.")
+    lanes: int = Field(default=1, description="Processes that fetch, each host with one of them.")
     host_spacing: float = Field(default=0.0, description="Seconds between the starts of two requests to one host.")
     allow_networks: list[str] = Field(
         default_factory=list, description="Private networks that may be connected to; none unless named."
@@ -39,6 +40,7 @@ class FetcherResource(dg.ConfigurableResource["FetcherResource"]):
 
         return FetchDeployment(
             concurrency=self.concurrency,
+            lanes=self.lanes,
             host_spacing_s=self.host_spacing,
             allow_networks=tuple(self.allow_networks),
         )

@@ -37,3 +37,7 @@ class LoggedProgress:
 
     def finish(self) -> None:
         """See `Progress`."""
+
+    def wait(self, seconds: int, why: str) -> None:
+        """See `Progress`."""
+        self._log.warning(f"trying again in {seconds} s: {why}")

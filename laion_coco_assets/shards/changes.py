@@ -76,7 +76,10 @@ def find_changes(
     after: dict[str, _Seen] = {}
     suspects: dict[str, str] = {}
     for shard in [*before, *(shard for shard in sources if shard not in before)]:
-        if shard not in sources or shard not in registered:
+        if shard not in registered:
+            continue
+        if shard not in sources:  # a listing may lack a file for a moment; when it is back, it is held against this
+            after[shard] = before[shard]
             continue
         version = sources[shard].version
         seen = before.get(shard, _Seen(version))

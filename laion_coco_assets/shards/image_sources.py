@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Self
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from upath import UPath
 
 from laion_coco_assets.errors import SourceError
 from laion_coco_assets.shards.schemas import CARRIED_OVER, SOURCE
-from laion_coco_assets.shards.source import SourceShard, number, plain, sample_id
+from laion_coco_assets.shards.source import ORIGINAL, SourceShard, list_folder, number, plain, sample_id, version_of
 
 #: Extensions that pictures go by, more than are supported: a picture that is not kept has its reason in the row.
 PICTURES: Final = frozenset(
@@ -74,7 +74,7 @@ class _Samples(SourceShard):
 
     def images(self, max_bytes: int) -> Iterator[bytes | None]:
         """See `SourceShard.images`."""
-        return (each.image for each in self.samples(max_bytes + 1))
+        return (each.image for each in self.samples(max_bytes))
 
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
         """The rows from `start` on, with schema SOURCE, in batches of bounded size."""
@@ -93,8 +93,8 @@ class TarShard(_Samples):
     def samples(self, max_bytes: int) -> Iterator[Sample]:
         """See `_Samples`."""
         try:
-            with self.path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-                members = ((*_split(member.name), member) for member in tar if member.isfile())
+            with self.path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as tar:
+                members = ((*_split(member.name), member) for member in _members(tar) if member.isfile())
                 for key, files in groupby(members, lambda each: each[0]):
                     if key.rpartition("/")[2].startswith("__"):
                         continue  # metadata, by WebDataset's convention
@@ -128,8 +128,8 @@ class FolderShard(_Samples):
 
     @property
     def version(self) -> str:
-        """Number of files, and a digest of what the file system tells of each."""
-        versions = [SourceShard(each.name, each).version for each in self._files()]
+        """Number of files, and a digest of what the listing tells of each."""
+        versions = [(path.name, version_of(info)) for path, info in self._listed()]
         return f"{len(versions)} files {hashlib.sha256(repr(versions).encode()).hexdigest()[:16]}"
 
     @property
@@ -159,11 +159,15 @@ class FolderShard(_Samples):
             raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
 
     def _files(self) -> list[UPath]:
+        return [path for path, _ in self._listed()]
+
+    def _listed(self) -> list[tuple[UPath, dict[str, Any]]]:
         wanted = PICTURES.union(_TEXTS)
-        return sorted(
-            (each for each in self.path.iterdir() if _extension(each.name) in wanted),
-            key=lambda each: each.name,
-        )
+        try:
+            there = list_folder(self.path)
+        except OSError as error:
+            raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
+        return sorted((each for each in there if _extension(each[0].name) in wanted), key=lambda each: each[0].name)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -176,6 +180,27 @@ def _split(name: str) -> tuple[str, str]:
 def _extension(name: str) -> str:
     """Of a file in a folder: what is behind its last dot; empty without one."""
     return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header, refused where its size would lead backwards, or further headers' sizes into all of memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As tarfile calls it; raises HeaderError."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type not in tarfile.REGULAR_TYPES and header.size > _MAX_TEXT_BYTES):
+            raise tarfile.HeaderError(f"a header speaks of {header.size} bytes")
+        return header
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """One behind the other, none kept: tarfile itself would keep all. Raises ReadError for one of negative size."""
+    while (member := tar.next()) is not None:
+        tar.members = []  # type: ignore[attr-defined]  # documented by its uses alone
+        if member.size < 0:  # by an extended header: the next member would be an earlier one, for ever (CVE-2025-8194)
+            raise tarfile.ReadError(f"{member.name!r} has {member.size} bytes")
+        yield member
 
 
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, at_most: int) -> bytes:
@@ -210,9 +235,8 @@ def _row(i: int, sample: Sample) -> dict[str, Any]:
     url = url or quote(sample.name, errors="surrogateescape")
     row: dict[str, Any] = {"row": i, "sample_id": sample_id(url, text), "URL": url, "TEXT": text}
     for name, type_ in CARRIED_OVER.items():
-        given = names.get(f"original_{name}".casefold()) or names.get(
-            name.casefold()
-        )  # img2dataset's width: as resized
+        # img2dataset's own width is that after resizing.
+        given = names.get(f"{ORIGINAL}{name}".casefold()) or names.get(name.casefold())
         row[name] = None
         if given is not None:
             row[name] = number(record[given], pa.types.is_integer(type_))

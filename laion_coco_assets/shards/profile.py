@@ -42,6 +42,12 @@ class FetchSettings(_Section):
         default=False,
         description="ask each host's robots.txt first, and heed what it says to user_agent's product token",
     )
+    max_samples: int | None = Field(
+        default=None,
+        ge=1,
+        exclude_if=lambda rows: rows is None,  # whole shards are no setting: their fingerprint says nothing of it
+        description="a trial: only so many rows of each shard, from its first",
+    )
 
 
 class BlipSource(_Section):
@@ -127,6 +133,10 @@ class Profile(_Section):
     rank: RankSettings
     final: FinalSettings | None = None
     publish: PublishSettings
+
+    def capped(self, max_samples: int) -> Self:
+        """The same profile for a trial on the first `max_samples` rows of each shard."""
+        return self.model_copy(update={"fetch": self.fetch.model_copy(update={"max_samples": max_samples})})
 
     @model_validator(mode="after")
     def _keep_within_candidates(self) -> Self:

@@ -12,7 +12,8 @@ from laion_coco_assets.shards.store import ShardStore, StageKey
 
 #: One empty file a shard: nothing to merge when two processes write at once.
 _NOTES: Final = ".removed"
-_CHECKPOINT: Final = re.compile(r"(.+)-[0-9a-f]{16}")
+#: A checkpoint folder's name: shard, and the digest of what it belongs to.
+CHECKPOINT: Final = re.compile(r"(.+)-[0-9a-f]{16}")
 
 
 def removed_shards(store: ShardStore) -> frozenset[str]:
@@ -44,7 +45,7 @@ def shard_files(store: ShardStore, shard: str) -> Iterator[UPath]:
     for stage in SCHEMAS:
         folder = store.checkpoints / stage
         for each in folder.iterdir() if folder.is_dir() else ():
-            named = _CHECKPOINT.fullmatch(each.name)
+            named = CHECKPOINT.fullmatch(each.name)
             if named and named[1] == shard:
                 yield each
 

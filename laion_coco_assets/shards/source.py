@@ -7,9 +7,9 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -27,6 +27,9 @@ _SUFFIXES: Final = (".parquet", ".tar")
 #: What a parquet source's images are called; of several, the first that holds bytes.
 _IMAGES: Final = ("image", "jpg", "png", "webp", "bytes")
 _IMAGE_BATCH_ROWS: Final = 16
+_READ_BYTES: Final = 1 << 20
+#: img2dataset's `width` and `height` are those after resizing; before those of the picture as it was, this stands.
+ORIGINAL: Final = "original_"
 #: What file systems tell of a file's content without reading it, the surest first.
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -44,8 +47,8 @@ def list_sources(source: str) -> dict[str, "SourceShard"]:
         SourceError: nothing there, two files of one stem, or a stem that can not be a partition key.
     """
     found: dict[str, SourceShard] = {}
-    for path in _paths(source):
-        shard = _shard(path)
+    for path, info in _listed(source):
+        shard = replace(_shard(path), listed=version_of(info) if info else None)
         key = shard.key
         if not key or "..." in key or any(not char.isprintable() or char in "/\\" for char in key):
             raise SourceError(f"{path}: the file's stem names the shard, and {key!r} can not; rename the file")
@@ -74,9 +77,13 @@ def find_source(source: str, key: str) -> "SourceShard | None":
         else:
             candidates = [at / f"{key}.parquet", at]
         found = [path for path in candidates if path.is_file() and _shard(path).key == key]
+        if found and found[0] != at and (at / f"{key}.tar").is_file():
+            _in_folder(at)  # raises: says what is wrong
         if not found and at in candidates and at.is_dir():
             # Tars, or images: which of them it holds is told by all that is there.
-            found = [path for path in _in_folder(at) if _shard(path).key == key]
+            found = [path for path, _ in _in_folder(at) if _shard(path).key == key]
+    except SourceError:
+        raise
     except Exception as error:  # of any file system's client
         raise SourceError(f"source {source!r} can not be read: {error or type(error).__name__}") from error
     return _shard(found[0]) if found else None
@@ -92,36 +99,69 @@ def _shard(path: UPath) -> "SourceShard":
     return FolderShard(path.name, path) if path.is_dir() else SourceShard(path.name, path)
 
 
-def _in_folder(path: UPath) -> list[UPath]:
-    """A folder's parquet files; where it has none, its tars; where it has none either, itself if it has images."""
+#: What a listing tells of a file: size, and tag or date. None where it tells of a folder.
+_Info = dict[str, Any] | None
+
+
+def list_folder(path: UPath) -> list[tuple[UPath, dict[str, Any]]]:
+    """What lies in a folder, with what the listing itself tells of it: no file is asked one by one. Raises OSError."""
+    found = path.fs.ls(path.path, detail=True)
+    return [(path / each["name"].rstrip("/").rpartition("/")[2], each) for each in found]
+
+
+def _in_folder(path: UPath) -> list[tuple[UPath, _Info]]:
+    """A folder's parquet files; where it has none, its tars; where it has none either, itself if it has images.
+
+    Raises:
+        SourceError: a tar with parquet of the same stem beside it.
+    """
     from laion_coco_assets.shards.image_sources import FolderShard
 
-    there = list(path.iterdir())
+    there = list_folder(path)
+    names = {each.name for each, _ in there}
+    if twice := sorted(name for name in names if name.endswith(".tar") and f"{name[:-4]}.parquet" in names):
+        raise SourceError(
+            f"{path} has {twice[0]} and {twice[0][:-4]}.parquet, as img2dataset leaves them: "
+            f"name '{path}/*.tar' to take the images that are there, or '{path}/*.parquet' to fetch them again"
+        )
     for suffix in _SUFFIXES:
-        if some := [each for each in there if each.name.endswith(suffix)]:
-            return some
-    return [path] if FolderShard.is_one(path) else []
+        if some := [(each, info) for each, info in there if each.name.endswith(suffix)]:
+            return list(some)
+    return [(path, None)] if FolderShard.is_one(path) else []
 
 
-def _paths(source: str) -> list[UPath]:
+def _listed(source: str) -> list[tuple[UPath, _Info]]:
+    found: list[tuple[UPath, _Info]]
     try:
         path = UPath(source)
         path.fs.invalidate_cache()  # clients of object stores keep listings, and a sensor lives for weeks
         if any(char in source for char in _WILDCARDS):
             protocol = f"{path.protocol}://" if path.protocol not in ("", "file", "local") else ""
-            matches = [UPath(protocol + str(match), **path.storage_options) for match in path.fs.glob(path.path)]
-            paths = [match for match in matches if match.name.endswith(_SUFFIXES)]
+            matches = path.fs.glob(path.path, detail=True).items()
+            found = [
+                (UPath(protocol + str(match), **path.storage_options), info)
+                for match, info in matches
+                if str(match).endswith(_SUFFIXES)
+            ]
         elif path.is_dir():
-            paths = _in_folder(path)
+            found = _in_folder(path)
         else:
-            paths = [path] if path.exists() else []
+            found = [(path, None)] if path.exists() else []
+    except SourceError:
+        raise
     except Exception as error:  # of any file system's client: no such protocol, no package for it, no access, no answer
         raise SourceError(f"source {source!r} can not be listed: {error or type(error).__name__}") from error
-    if not paths:
+    if not found:
         raise SourceError(
             f"source {source!r}: no .parquet file there, nor a tar or images; name a file, a folder or a glob in quotes"
         )
-    return sorted(paths, key=lambda each: each.name)
+    return sorted(found, key=lambda each: each[0].name)
+
+
+def version_of(info: Mapping[str, Any]) -> str:
+    """Size, and tag or date, of what a file system tells of a file."""
+    told = next((info[name] for name in _VERSIONS if info.get(name)), "")
+    return f"{info.get('size')} {told}"
 
 
 @dataclass(frozen=True)
@@ -130,6 +170,8 @@ class SourceShard:
 
     key: str
     path: UPath
+    #: Its version as the listing told it that it was found by.
+    listed: str | None = field(default=None, compare=False)
 
     @property
     def rows(self) -> int:
@@ -140,28 +182,34 @@ class SourceShard:
     @property
     def version(self) -> str:
         """Size, and tag or date, as the file system tells them: another version may be another content."""
+        if self.listed is not None:
+            return self.listed
         try:
-            info = self.path.fs.info(self.path.path)
+            return version_of(self.path.fs.info(self.path.path))
         except OSError as error:
             raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
-        told = next((info[name] for name in _VERSIONS if info.get(name)), "")
-        return f"{info.get('size')} {told}"
 
     @property
     def digest(self) -> str:
         """What is in the file (32 hex digits): stages made from other content are stale."""
         digest = hashlib.sha256()
-        with self.path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        try:
+            with self.path.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
         return digest.hexdigest()[:32]
 
     def batches(self, start: int = 0) -> Iterator[pa.RecordBatch]:
         """The rows from `start` on, with schema SOURCE, in batches of bounded size."""
         with self._open() as file:
-            columns = self._columns(file.schema_arrow)
+            image = _image_column(file.schema_arrow)
+            read = [name for name in dict.fromkeys(file.schema_arrow.names) if name != image]
             row = 0
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            columns: dict[str, int] = {}
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=read if image else None):
+                columns = columns or self._columns(batch.schema, images=image is not None)
                 if row + batch.num_rows > start:
                     skip = max(0, start - row)
                     yield self._normalise(batch.slice(skip), columns, row + skip)
@@ -174,16 +222,16 @@ class SourceShard:
             return _image_column(file.schema_arrow) is not None
 
     def images(self, max_bytes: int) -> Iterator[bytes | None]:
-        """Each row's image, in the order of `batches`; None where there is none. Only if `brings_images`.
+        """The first `max_bytes` bytes of each row's image, in the order of `batches`; None where there is none.
 
-        It is cut one byte behind `max_bytes`, so that a larger one shows as such.
+        Only if `brings_images`.
         """
         with self._open() as file:
             column = _image_column(file.schema_arrow)
             for batch in file.iter_batches(batch_size=_IMAGE_BATCH_ROWS, columns=[column]):
                 for value in batch.column(0).to_pylist():
                     content = value.get("bytes") if isinstance(value, dict) else value
-                    yield None if content is None else content[: max_bytes + 1]
+                    yield None if content is None else content[:max_bytes]
 
     @contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
@@ -193,10 +241,11 @@ class SourceShard:
             raise SourceError(f"{self.path}: can not be read: {error.strerror or error}") from None
         with stream:
             try:
-                file = pq.ParquetFile(stream)
+                # Read in pieces: a row group of images may be larger than memory.
+                file = pq.ParquetFile(stream, buffer_size=_READ_BYTES)
             except (pa.ArrowInvalid, OSError) as error:
                 raise SourceError(f"{self.path}: not a parquet file: {error}") from None
-            self._columns(file.schema_arrow)
+            self._columns(file.schema_arrow, images=_image_column(file.schema_arrow) is not None)
             if file.metadata.num_rows == 0:
                 raise SourceError(f"{self.path}: has no rows; remove it from the source")
             try:
@@ -204,13 +253,22 @@ class SourceShard:
             except pa.ArrowException as error:
                 raise SourceError(f"{self.path}: damaged: {error}") from None
 
-    def _columns(self, schema: pa.Schema) -> dict[str, int]:
-        """Index of each known column: by its own name if it is there, else by that name in another casing."""
+    def _columns(self, schema: pa.Schema, *, images: bool) -> dict[str, int]:
+        """Index of each known column: by its own name if it is there, else by that name in another casing.
+
+        `images`: the file brings them along, so its columns may be called as img2dataset calls them.
+        """
+
+        def called(name: str) -> list[int]:
+            return [i for i, have in enumerate(schema.names) if have.casefold() == name.casefold()]
+
         columns: dict[str, int] = {}
         for name in (*_REQUIRED, *CARRIED_OVER):
-            same = [i for i, have in enumerate(schema.names) if have.casefold() == name.casefold()]
-            if name == "TEXT" and not same and _image_column(schema) is not None:  # as img2dataset calls it
-                same = [i for i, have in enumerate(schema.names) if have.casefold() == "caption"]
+            same = called(name)
+            if images and name == "TEXT":
+                same = same or called("caption")
+            elif images and name in CARRIED_OVER:
+                same = called(f"{ORIGINAL}{name}") or same
             exact = [i for i in same if schema.names[i] == name]
             if same:
                 columns[name] = (exact or same)[0]
@@ -222,8 +280,7 @@ class SourceShard:
 
     def _normalise(self, batch: pa.RecordBatch, columns: dict[str, int], first_row: int) -> pa.RecordBatch:
         known: dict[str, pa.Array] = {}
-        image = _image_column(batch.schema)
-        extra = {name: i for i, name in enumerate(batch.schema.names) if i not in columns.values() and name != image}
+        extra = {name: i for i, name in enumerate(batch.schema.names) if i not in columns.values()}
         for name in _REQUIRED:
             known[name] = self._strings(batch.column(columns[name]), name)
         for name, type_ in CARRIED_OVER.items():

@@ -41,6 +41,7 @@ _OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl")
 
 _CHECKPOINTS: Final = ".checkpoints"
 _PART: Final = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
+_WILDCARD: Final = re.compile(r"[*?\[]")
 _KEY_PREFIX: Final = "laion_coco."
 _ROW_GROUP_ROWS: Final = 1000
 #: Images: what Hugging Face's viewer shows, and what fits in memory a few times over.
@@ -112,9 +113,13 @@ class ShardStore:
         return self.root.protocol in _LOCAL
 
     def sql_path(self, stage: str, shard: str) -> str:
-        """The file's path as DuckDB takes it; elsewhere than locally, `root.fs` must be registered with it."""
+        """The file's path as DuckDB names it."""
         path = self.path(stage, shard)
         return path.path if self.is_local else f"{path.protocol}://{path.path}"
+
+    def sql_pattern(self, stage: str, shard: str) -> str:
+        """What DuckDB reads the file by, and no other; elsewhere than locally, `root.fs` must be registered with it."""
+        return _WILDCARD.sub(r"[\g<0>]", self.sql_path(stage, shard))
 
     def shards(self, stage: str) -> list[str]:
         """Shards that have a file of this stage, in order."""
@@ -210,8 +215,10 @@ class ShardStore:
 
     def checkpoint_dir(self, key: StageKey, replacing: Replacing | None = None) -> UPath:
         """Where the parts of unfinished work for this key lie."""
-        digest = key.digest if replacing is None else _digest(key.digest, replacing.content, replacing.selection)
-        return self.checkpoints / key.stage / f"{key.shard}-{digest}"
+        name = key.digest
+        if replacing is not None:
+            name = f"{_digest(key.digest, replacing.content)}.{_digest(replacing.selection)}"
+        return self.checkpoints / key.stage / f"{key.shard}-{name}"
 
     def publish(self, local: Path, path: UPath) -> None:
         """Make a local file appear at `path` at once and whole; the local one is gone afterwards."""
@@ -342,7 +349,7 @@ class StageWriter:
             scratch = self._store.scratch_dir(self._folder)
             try:
                 local = scratch / part.name
-                pq.write_table(table, local, compression="zstd")
+                pq.write_table(table, local, **_encoding(self._schema))
                 self._store.publish(local, part)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -366,13 +373,16 @@ class StageWriter:
             yield part, stop
 
     def _remove_strangers(self) -> None:
-        """Checkpoints of this shard's stage under other settings or inputs: nothing will ever resume them."""
+        """Checkpoints of this shard's stage that nothing will ever resume: under other settings or inputs, or of a file
+        that is gone. Those of another selection stay: the same file may be made again from them."""
         folder = self._folder.parent
         if not folder.is_dir():
             return
+        of_shard = re.compile(re.escape(self._key.shard) + r"-([0-9a-f]{16})(\.[0-9a-f]{16})?")
+        own = of_shard.fullmatch(self._folder.name)
         for other in folder.iterdir():
-            stem, _, digest = other.name.rpartition("-")
-            if stem == self._key.shard and other.name != self._folder.name and len(digest) == len(self._key.digest):
+            named = of_shard.fullmatch(other.name)
+            if named is not None and (own is None or named[1] != own[1]):
                 other.fs.rm(other.path, recursive=True)
 
     def _merge(self) -> None:
@@ -390,14 +400,8 @@ class StageWriter:
     def _write_whole(self, stream: io.BufferedWriter) -> None:
         sink = _HashingSink(stream)
         images = "image" in self._schema.names
-        writer = pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"),
-            self._schema,
-            compression=_compression(self._schema),
-            use_dictionary=[name for name in self._schema.names if name != "image"] if images else True,
-            write_page_checksum=True,
-        )
-        with writer:
+        sunk = pa.PythonFile(sink, mode="w")
+        with pq.ParquetWriter(sunk, self._schema, **_encoding(self._schema), write_page_checksum=True) as writer:
             for table in self._row_groups(_IMAGE_ROW_GROUP_ROWS if images else _ROW_GROUP_ROWS):
                 writer.write_table(table, row_group_size=table.num_rows)
             said = {
@@ -473,10 +477,13 @@ class _HashingSink(io.RawIOBase):
         return self._digest.hexdigest()[:32]
 
 
-def _compression(schema: pa.Schema) -> dict[str, str]:
-    """zstd everywhere but on image bytes, which are compressed already."""
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """zstd and dictionaries for all but image bytes, which are compressed already and never alike."""
     leaves = [f"{each.name}.list.element" if pa.types.is_list(each.type) else each.name for each in schema]
-    return {leaf: "NONE" if leaf == "image" else "ZSTD" for leaf in leaves}
+    return {
+        "compression": {leaf: "NONE" if leaf == "image" else "ZSTD" for leaf in leaves},
+        "use_dictionary": [leaf for leaf in leaves if leaf != "image"] if "image" in leaves else True,
+    }
 
 
 def _unreadable(what: str, error: Exception, stage: str) -> StoreError:

@@ -14,7 +14,10 @@ from PIL import Image
 
 from laion_coco_assets.assets.illustrations import count, examples, histograms
 from laion_coco_assets.assets.metadata import shard_metadata
+from laion_coco_assets.resources.build import build_resources
+from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import Row, stage_rows
+from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.checks.mutations import every, ok, rows, tamper
@@ -69,6 +72,15 @@ def test_examples_show_published_samples_with_their_pictures(demo: DemoRun) -> N
     assert f"| {first['top_caption']} | {max(first['rn50x64_similarities']):.3f} |" in shown
 
 
+def test_without_thumbnails_the_examples_hold_no_picture(demo: DemoRun) -> None:
+    shown = examples(demo.store, demo.shards[0], thumbnails=False).md_str or ""
+    assert pictures(shown) == []
+    whole = examples(demo.store, demo.shards[0]).md_str or ""
+    assert shown.splitlines()[2:] == [re.sub(r"^\|[^|]*", "", line) for line in whole.splitlines()[2:]]
+    settings = Settings.from_environment({"LAION_COCO_THUMBNAILS": "false"})
+    assert not build_resources(settings, load_profile("laion-coco"))["examples_shown"].thumbnails
+
+
 def test_hostile_text_stays_in_its_cell(demo: DemoRun, copy: ShardStore) -> None:
     change = every(lambda _: True, TEXT=HOSTILE, top_caption=HOSTILE, URL=HOSTILE)
     tamper(copy, Stage.PUBLISHED, rows(change), demo.shards[0])
@@ -97,5 +109,6 @@ def test_an_event_is_small_whatever_the_images_and_texts_are(demo: DemoRun, copy
 
     tamper(copy, Stage.PUBLISHED, rows(lengthen), shard)
     metadata = shard_metadata(copy, copy.need(Stage.PUBLISHED, shard), made=1, seconds=1.0)
+    metadata["examples"] = examples(copy, shard)
     event = dg.serialize_value(dg.AssetMaterialization(Stage.PUBLISHED.value, partition=shard, metadata=metadata))
     assert len(event.encode()) < 150_000

@@ -64,6 +64,23 @@ def test_removed_rows_are_gone_with_their_reason_and_come_back_without_it(copy: 
     assert {shard: _rows(copy, Stage.PUBLISHED, shard) for shard in copy.shards} == before
 
 
+def test_where_a_redirect_led_counts_for_the_rule_as_for_publication(copy: DemoRun) -> None:
+    one = copy.shards[0]
+    published = {row["sample_id"] for row in _rows(copy, Stage.PUBLISHED, one)}
+    fetched = _rows(copy, Stage.FETCHED_IMAGES, one)
+    redirected = next(
+        row for row in fetched if row["sample_id"] in published and row["final_url"] not in (None, row["URL"])
+    )
+    Path(copy.settings.removals).write_text(redirected["final_url"])
+    (failed,) = (each for each in _check(copy, one) if each.status == Status.FAILED)
+    assert failed.rule.name == "published_removals"
+    assert redirected["sample_id"] in {each.sample_id for each in failed.offenders}
+    again = run_demo_shards(copy.settings)
+    assert all(outcome.ok for outcome in again.outcomes), again.outcomes
+    assert redirected["sample_id"] not in {row["sample_id"] for row in _rows(copy, Stage.PUBLISHED, one)}
+    assert _failed(copy, one) == []
+
+
 def test_a_domain_empties_the_data_set_and_a_list_that_is_gone_stops_publication(copy: DemoRun) -> None:
     Path(copy.settings.removals).write_text("laion-coco.test\n")
     again = run_demo_shards(copy.settings)

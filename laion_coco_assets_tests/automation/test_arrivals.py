@@ -8,11 +8,14 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from upath import UPath
 
 from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.arrivals import new_shards
+from laion_coco_assets.errors import SourceError
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.shards.changes import find_changes
+from laion_coco_assets.shards.image_sources import FolderShard
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import list_sources
 from laion_coco_assets.shards.store import ShardStore, StageKey
@@ -123,6 +126,34 @@ def test_a_change_is_found_on_any_file_system(ticks: Ticks) -> None:
         pass
     write_source(ticks.source, "a", "something else")
     assert find_changes(ShardStore(data), list_sources(str(ticks.source)), ["a"]).changed == ("a",)
+
+
+def test_a_file_that_was_gone_for_a_while_is_held_against_what_it_was(ticks: Ticks) -> None:
+    for shard in ("a", "b"):
+        write_source(ticks.source, shard)
+    ticks.tick()
+    fetch(ticks.data, ticks.source, "a")
+    (ticks.source / "a.parquet").unlink()
+    assert "1 registered shard not in the source any more: a" in ticks.tick()
+    write_source(ticks.source, "a", "something else")
+    assert "1 source file changed after its images were fetched: a;" in ticks.tick()
+
+
+def test_a_source_that_can_not_be_read_is_said_and_stops_no_tick(ticks: Ticks) -> None:
+    for shard in ("a", "b"):
+        write_source(ticks.source, shard)
+    ticks.tick()
+    fetch(ticks.data, ticks.source, "a")
+    (ticks.source / "a.parquet").unlink()
+    (ticks.source / "a.parquet").mkdir()
+    assert f"{ticks.source / 'a.parquet'}: can not be read" in ticks.tick()
+
+
+def test_a_folder_of_images_that_can_not_be_listed_is_a_source_error(tmp_path: Path) -> None:
+    shard = FolderShard("a", UPath(tmp_path / "gone"))
+    for look in (lambda: shard.version, lambda: shard.digest, lambda: shard.rows):
+        with pytest.raises(SourceError, match="can not be read"):
+            look()
 
 
 def test_vanished_files_are_named(ticks: Ticks) -> None:

@@ -1,5 +1,6 @@
 """The schedule asks again for transient failures alone, of old shards, no more often than it may."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,9 +50,16 @@ class Shards:
                 writer.append([row(number, reason) for number, reason in enumerate(reasons)])
             self.materialised(shard, code)
 
-    def materialised(self, shard: str, code: str) -> None:
-        tags = {"dagster/code_version": code}
-        self.instance.report_runless_asset_event(dg.AssetMaterialization(STAGE.value, partition=shard, tags=tags))
+    def materialised(self, shard: str, code: str, *, skipped: bool = False) -> None:
+        event = dg.AssetMaterialization(
+            STAGE.value, partition=shard, tags={"dagster/code_version": code}, metadata={"skipped": skipped}
+        )
+        self.instance.report_runless_asset_event(event)
+
+    def age(self, shard: str, days: float) -> None:
+        """Let the shard's file have been written so many days ago."""
+        then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
+        os.utime(self.store.path(STAGE, shard).path, (then, then))
 
     def requests(self, days: float = 8, **changes: Any) -> list[dg.RunRequest]:
         """What a tick requests that many days from now."""
@@ -90,6 +98,16 @@ def test_old_shards_with_transient_failures_are_asked_for_again_and_no_others(sh
     assert shards.tick() == [("s0", "s1"), ("s5", "s5")]
     assert shards.tick(days=6) == []
     assert shards.tick(days=6, refetch_after_days=5) == [("s0", "s1"), ("s5", "s5")]
+
+
+def test_a_run_that_skipped_the_file_makes_it_no_younger(shards: Shards) -> None:
+    code = fingerprints(PROFILE)[STAGE]
+    shards.fetched("s0", "s1")
+    shards.age("s0", 30)
+    for shard in ("s0", "s1"):
+        shards.materialised(shard, code, skipped=True)
+    assert shards.tick(days=0) == [("s0", "s0")]
+    assert shards.tick(days=8) == [("s0", "s1")]
 
 
 def test_a_shard_is_asked_for_no_more_often_than_it_may(shards: Shards) -> None:

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from laion_coco_assets.bench.agreement import compare, spearman
-from laion_coco_assets.bench.engine import Ranking
-from laion_coco_assets.bench.models import Size
+from laion_coco_assets.bench.engine import Engine, Ranking
+from laion_coco_assets.bench.models import Size, profile_models
 from laion_coco_assets.bench.run import BenchSettings, run_bench
+from laion_coco_assets.fetching.decode import decode_rgb
+from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.profile import load_profile
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets_tests.bench.conftest import CPU
+from laion_coco_assets_tests.conftest import DemoRun
 
 
 def ranking(scores: list[float], top: tuple[int, ...], final: list[float]) -> Ranking:
@@ -42,6 +49,31 @@ def test_compare_counts_winners_and_tops() -> None:
     assert found.clip_l_correlation == pytest.approx(0.75)
     assert found.largest_difference == pytest.approx(0.1)
     assert half[1].winner == "c"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_ranks_trained_models_captions_as_float32_does(demo: DemoRun, dtype: torch.dtype) -> None:
+    """Scores as close as trained models leave them. docs/PERFORMANCE.md has the figures that the bounds are set below."""
+    shard = demo.shards[0]
+    captioned = {row["row"]: tuple(row["captions"]) for row in stage_rows(demo.store, Stage.BLIP_CANDIDATES, shard)}
+    fetched = [row for row in stage_rows(demo.store, Stage.FETCHED_IMAGES, shard) if captioned.get(row["row"])]
+    images = [decode_rgb(row["image"]) for row in fetched]
+    captions = [captioned[row["row"]] for row in fetched]
+    half, exact = (
+        Engine(profile_models(load_profile("demo"), CPU, each), None).rank(images, captions)
+        for each in (dtype, torch.float32)
+    )
+    found = compare(half, exact)
+    assert found is not None
+    assert found.samples > 25
+    assert found.same_winner >= 0.85
+    assert found.same_top >= 0.75
+    assert found.clip_l_correlation > 0.97
+    assert (found.rn50x64_correlation or 0) > 0.95
+    assert 0 < found.largest_difference < 0.01, "near, and not the same: it was another precision"
+    # The float32 side is what the stages themselves found.
+    finals = {row["row"]: row["caption"] for row in stage_rows(demo.store, Stage.RN50X64_FINAL, shard)}
+    assert [each.winner for each in exact] == [finals[row["row"]] for row in fetched]
 
 
 def test_the_command_compares_a_precision_with_float32_and_sweeps_batch_sizes(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Batch sizes pick themselves and back off; nothing is lost, and nothing shows in the result."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +13,6 @@ from laion_coco_assets.bench.models import Models
 from laion_coco_assets.bench.script import draw_script
 from laion_coco_assets.captioning import batching
 from laion_coco_assets.captioning.batching import Batches, free_memory, pick_batch_size
-from laion_coco_assets.captioning.preparing import prepared
 from laion_coco_assets.errors import DeviceError
 from laion_coco_assets_tests.bench.conftest import CPU
 
@@ -33,6 +34,21 @@ def test_out_of_memory_halves_and_keeps_what_was_done() -> None:
     assert seen[:3] == [8, 4, 2]
     assert set(seen[3:]) == {2}
     assert batches.size == 2, "the next run does not try again what did not fit"
+
+
+def test_it_grows_again_when_there_is_memory_and_tries_ever_more_seldom_when_there_is_none() -> None:
+    batches, seen = Batches(8, CPU, 1), list[int]()
+    batches.run(range(8), fits(2, []))
+    assert (batches.size, batches.backed_off) == (2, 2)
+    assert batches.run(range(1000), fits(2, seen)) == [2 * each for each in range(1000)]
+    tries = [place for place, size in enumerate(seen) if size > 2]
+    assert len(tries) == 4
+    assert np.diff(tries).tolist() == [65, 129, 257], "32 at first, twice as many after each that was in vain"
+    assert batches.backed_off == 2 + 4
+    seen.clear()
+    assert batches.run(range(50_000), fits(100, seen)) == [2 * each for each in range(50_000)]
+    assert list(dict.fromkeys(seen)) == [2, 4, 8], "what was asked for, and no more"
+    assert batches.backed_off == 2 + 4
 
 
 def test_not_even_one_is_a_clear_error() -> None:
@@ -59,6 +75,34 @@ def test_picks_itself_from_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Batches(5, cuda, 30 << 20).size == 5
 
 
+@pytest.mark.parametrize(
+    ("group", "files", "free"),
+    [
+        ("0::/", {"memory.max": "max", "memory.current": "5"}, 1 << 62),
+        ("0::/", {"memory.max": "1000", "memory.current": "700", "memory.stat": "inactive_file 50"}, 350),
+        ("0::/a/b", {"a/memory.max": "1000", "a/memory.current": "990", "a/memory.stat": "inactive_file 50"}, 60),
+        (
+            "0::/\n4:cpu,memory:/docker/x",
+            {
+                "memory/memory.limit_in_bytes": "1000",
+                "memory/memory.usage_in_bytes": "400",
+                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 30",
+            },
+            630,
+        ),
+        ("7:memory:/", {"memory/memory.limit_in_bytes": "broken"}, 1 << 62),
+    ],
+)
+def test_what_the_control_groups_still_allow(tmp_path: Path, group: str, files: dict[str, str], free: int) -> None:
+    own = tmp_path / "own"
+    own.write_text(group + "\n")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content + "\n")
+    assert batching._container_free(tmp_path, own) == free
+    assert batching._container_free(tmp_path / "none", tmp_path / "none") == 1 << 62
+
+
 def test_a_sampler_that_backs_off_writes_the_same(small: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = ["a", "b", "c", "d", "e"]
     images, script = draw_images(5), draw_script(ids, small.words, small.blip.end_token, mean_tokens=5)
@@ -73,26 +117,4 @@ def test_a_sampler_that_backs_off_writes_the_same(small: Models, monkeypatch: py
 
     monkeypatch.setattr(engine._captioner._decoder, "look", look)
     assert engine.run(images, ids) == expected
-
-
-def test_pixels_are_made_ahead_once_each_and_let_go() -> None:
-    made: list[int] = []
-
-    def prepare(item: int) -> torch.Tensor:
-        made.append(item)
-        return torch.tensor(item)
-
-    with prepared(range(100), prepare, CPU, window=4) as pixels:
-        for begin in range(0, 100, 4):
-            assert [int(each) for each in pixels[begin : begin + 4]] == list(range(begin, begin + 4))
-            assert [int(each) for each in pixels[begin : begin + 2]] == [begin, begin + 1]  # again, after a back-off
-            assert len(pixels._futures) <= 8
-    assert sorted(made) == list(range(100))
-
-
-def test_an_error_of_preparation_is_raised_where_it_is_asked_for() -> None:
-    def prepare(item: int) -> torch.Tensor:
-        raise OSError(f"item {item}")
-
-    with prepared(range(3), prepare, CPU, window=2) as pixels, pytest.raises(OSError, match="item 0"):
-        pixels[0:2]
+    assert engine._captioner.backed_off == 1

@@ -1,16 +1,13 @@
 """What is held grows with distinct prefixes and with the batch, not with candidates nor with the number of images."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes
 from laion_coco_assets.captioning.loading import Blip
-from laion_coco_assets.captioning.preparing import prepared
 from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.shards.profile import CaptionSettings, MaxLength
 
@@ -24,16 +21,15 @@ def most_held(
 ) -> tuple[int, int]:
     """While images are captioned four at a time: the most rows, and the most bytes, that the decoder had at once."""
     rows, held = [0], [0]
-    step = BlipDecoder.step
+    advance = BlipDecoder.advance
 
-    def watched(self: BlipDecoder, prefixes: Prefixes, *children: Any) -> tuple[torch.Tensor, Prefixes]:
-        logits, grown = step(self, prefixes, *children)
-        rows.append(len(grown.images))
-        held.append(bytes_held(grown))
-        return logits, grown
+    def watched(self: BlipDecoder, groups: Sequence[Prefixes]) -> torch.Tensor:
+        rows.append(sum(len(each.images) for each in groups))
+        held.append(sum(bytes_held(each) for each in groups))
+        return advance(self, groups)
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlipDecoder, "step", watched)
+        patch.setattr(BlipDecoder, "advance", watched)
         Captioner(blip, settings, batch_size=4).caption(images, [f"{place}" for place in range(len(images))])
     return max(rows), max(held)
 
@@ -63,18 +59,3 @@ def test_more_images_are_not_held_at_once(
 ) -> None:
     settings = settings_with(top_p=1e-9)
     assert most_held(blip, settings, images[:4], monkeypatch) == most_held(blip, settings, images[:4] * 6, monkeypatch)
-
-
-def test_pixels_are_prepared_a_window_ahead_and_let_go() -> None:
-    made: list[int] = []
-
-    def prepare(place: int) -> torch.Tensor:
-        made.append(place)
-        return torch.full((1,), float(place))
-
-    with prepared(range(1000), prepare, torch.device("cpu"), window=6) as pixels:
-        for begin in range(0, 996, 3):
-            assert [int(each) for each in pixels[begin : begin + 3]] == [begin, begin + 1, begin + 2]
-            assert max(made) < begin + 3 + 6, "no further ahead than the window"
-            assert len(pixels._futures) <= 3 + 6, "what lies behind is let go"
-    assert len(made) == len(np.unique(made)), "each once"

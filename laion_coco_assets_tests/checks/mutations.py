@@ -180,6 +180,7 @@ MUTATIONS: dict[str, tuple[str, Change]] = {
     "published_matches_ledger": (Stage.PUBLISHED, rows(replace(0, 1))),
     "published_nothing_vanishes": (LEDGER, rows(without_last)),
     "published_repetition": (Stage.PUBLISHED, rows(top_captions(lambda *_: "a hat on top of a hat"))),
+    "published_whole_shard": (Stage.PUBLISHED, metadata(max_samples="100")),
     "published_row_fingerprint": (Stage.PUBLISHED, rows(first(fingerprint="0" * 32))),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from laion_coco_assets.checks.drift import Drift
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import Rule, Scope, Severity, all_rules
 from laion_coco_assets.checks.run import ALL_SHARDS, check_across, check_shard
@@ -40,6 +41,22 @@ def test_every_rule_passes_on_what_the_stages_make(demo: DemoRun) -> None:
     rules = {rule.name for rule in all_rules() if rule.scope != Scope.EARLIER}  # test_drift.py
     assert {(each.rule.name, each.shard): each.offenders for each in results if each.status != Status.PASSED} == {}
     assert {each.rule.name for each in results} == rules
+
+
+@pytest.mark.parametrize("name", ["demo-0000?", "demo-*", "demo-[0-9]", "demo-]["])
+def test_a_shard_whose_name_looks_like_a_pattern_is_checked_by_its_own_files(
+    demo: DemoRun, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "[a-z]*"
+    shutil.copytree(demo.folder, folder)
+    store = ShardStore(folder)
+    for stage in (*Stage, LEDGER):
+        Path(store.path(stage, demo.shards[0]).path).rename(store.path(stage, name).path)
+    rules = [rule for rule in all_rules() if rule.scope == Scope.SHARD]
+    results = check_shard(store, name, rules) + check_across(store, [name, demo.shards[1]], all_rules())
+    assert {each.rule.name: each.offenders for each in results if each.status != Status.PASSED} == {}
+    (drift,) = {each.why for each in Drift(store).check_shard(name, all_rules()) if each.rule.stage == Stage.PUBLISHED}
+    assert "fewer than" in drift  # it was measured, and has too few beside it
 
 
 def test_every_rule_has_a_mutation() -> None:
@@ -120,3 +137,8 @@ def test_rules_are_described_and_graded() -> None:
         assert rule.description.endswith("."), rule.name
         assert rule.severity in Severity
         assert rule.name.startswith((rule.stage, LEDGER))
+
+
+def test_operations_says_what_to_do_about_every_rule() -> None:
+    operations = (ROOT / "docs" / "OPERATIONS.md").read_text()
+    assert [rule.name for rule in all_rules() if f"`{rule.name}`" not in operations] == []

@@ -1,11 +1,14 @@
 """A histogram's picture shows what it was given, is small, and can be drawn of anything."""
 
 from io import BytesIO
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from laion_coco_assets.evaluation.histograms import Histogram, draw
+from laion_coco_assets.evaluation.histograms import Histogram, draw, ticks
 
 FILLED, LINE = (79, 67, 221), (224, 122, 31)
 
@@ -44,3 +47,11 @@ def test_anything_can_be_drawn(series: dict[str, dict[int, int]]) -> None:
     png = draw([Histogram("a title that is longer than its panel is wide, by far " * 2, 0.01, series)])
     assert Image.open(BytesIO(png)).size == (420, 240)
     assert len(png) < 15_000
+
+
+@given(st.integers(-1000, 1000), st.integers(0, 10**6))
+def test_an_axis_has_one_to_seven_round_numbers(lowest: int, span: int) -> None:
+    found = list(ticks(lowest, lowest + span))
+    assert 1 <= len(found) <= 7
+    assert lowest <= found[0] <= found[-1] <= lowest + span
+    assert {f"{b - a}".rstrip("0") for a, b in pairwise(found)} <= {"1", "2", "5"}

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +182,15 @@ def test_a_folder_is_its_parquet_or_its_tars_or_its_images(tmp_path: Path) -> No
         assert found.path.name == "00000.tar"
         assert find_source(str(source), "00001") is None
     parquet_source(tmp_path)
-    assert list_sources(str(tmp_path))["00000"].path.name == "00000.parquet"
     with pytest.raises(SourceError, match="both be shard"):
         list_sources(str(tmp_path / "0*"))
+    for ask in (lambda: list_sources(str(tmp_path)), lambda: find_source(str(tmp_path), "00000")):
+        with pytest.raises(SourceError, match=r"'.*/\*\.tar' to take the images that are there"):
+            ask()
+    for suffix in ("tar", "parquet"):
+        assert list_sources(str(tmp_path / f"*.{suffix}"))["00000"].path.name == f"00000.{suffix}"
+    (tmp_path / "00000.tar").rename(tmp_path / "00001.tar")
+    assert list(list_sources(str(tmp_path))) == ["00000"]
 
 
 def test_a_changed_folder_has_another_digest_and_version(tmp_path: Path) -> None:
@@ -205,7 +212,7 @@ def test_limits_hold(tmp_path: Path) -> None:
     with Fetcher(pictures.settings(max_bytes=1 << 20)) as fetcher:
         rows = [row for some in fetch_shard(shard, fetcher, 0) for row in some]
     assert [row["reason"] for row in rows] == ["too_large", None]
-    assert max(len(image or b"") for image in shard.images(100)) == 101  # no more is read than shows it
+    assert max(len(image or b"") for image in shard.images(100)) == 100
 
 
 @pytest.mark.parametrize("content", [b"no tar", tarfile.TarInfo("a.jpg").tobuf()[:300], b""])
@@ -244,6 +251,77 @@ def test_a_tar_damaged_or_cut_between_members_is_one_clear_error(tmp_path: Path)
     (tmp_path / "s.tar").write_bytes(whole[:header] + bytes(512))  # one block says it, as tar itself has it
     (shard,) = list_sources(str(tmp_path / "s.tar")).values()
     assert shard.rows == 2
+
+
+def _size_as_base_256(size: int) -> bytes:
+    return size.to_bytes(12, "big", signed=True) if size < 0 else b"\x80" + size.to_bytes(11, "big")
+
+
+def _header(name: str, size: int, kind: bytes) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = _size_as_base_256(size)
+    block[148:156] = b"%06o\0 " % (256 + sum(block[:148]) + sum(block[156:]))
+    return bytes(block)
+
+
+def _extended(name: str, headers: dict[str, str]) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.pax_headers = headers
+    return member.tobuf(tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        _header("x.jpg", -512, tarfile.REGTYPE),
+        _header("x.jpg", -1024, tarfile.GNUTYPE_SPARSE),
+        _header("x", -512, tarfile.XHDTYPE),
+        _header("x", -1024, tarfile.GNUTYPE_LONGNAME),
+        _header("x", 1 << 40, tarfile.XHDTYPE),
+        _extended("x.jpg", {"size": "-2048"}),
+    ],
+    ids=["member", "sparse", "extended", "long name", "extended, endless", "by an extended header"],
+)
+def test_a_tar_whose_sizes_lead_backwards_or_nowhere_is_one_clear_error(header: bytes, tmp_path: Path) -> None:
+    """Without a check, tarfile goes over the same members for ever (CVE-2025-8194)."""
+    whole = tar_source(tmp_path).read_bytes()
+    with tarfile.open(tmp_path / "00000.tar") as tar:
+        end = tar.getmembers()[-1].offset
+    (tmp_path / "s.tar").write_bytes(whole[:end] + header + whole[end:])
+    (shard,) = list_sources(str(tmp_path / "s.tar")).values()
+    with pytest.raises(SourceError, match="not a whole tar file"):
+        list(islice(shard.images(100), 100))
+
+
+def test_no_member_of_a_tar_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tarfile.TarFile] = []
+    really = tarfile.open
+
+    def noted(*arguments: Any, **named: Any) -> tarfile.TarFile:
+        opened.append(really(*arguments, **named))
+        return opened[-1]
+
+    write_tar(tmp_path / "s.tar", {f"{number:03}.jpg": JPEG for number in range(50)})
+    (shard,) = list_sources(str(tmp_path / "s.tar")).values()
+    monkeypatch.setattr(tarfile, "open", noted)
+    kept = [len(opened[0].members) for _ in shard.images(100)]
+    assert (len(kept), max(kept)) == (50, 0)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_width_is_that_of_the_picture_before_img2dataset_resized_it(kind: str, tmp_path: Path) -> None:
+    sizes = {"width": 256, "height": 192, "original_width": 640, "original_height": 480}
+    if kind == "tar":
+        write_tar(tmp_path / "s.tar", {"a.jpg": JPEG, "a.json": record(A, "a", **sizes)})
+    else:
+        columns = {"url": [A], "caption": ["a"], **{name: [size] for name, size in sizes.items()}, "jpg": [JPEG]}
+        pq.write_table(pa.table(columns), tmp_path / "s.parquet")
+    (row,) = rows_of(tmp_path / f"s.{kind}")
+    assert (row["WIDTH"], row["HEIGHT"]) == (640, 480)
+    extra = json.loads(row["source_extra"])
+    assert (extra["width"], extra["height"]) == (256, 192)
 
 
 def test_an_odd_record_costs_no_other_row(tmp_path: Path) -> None:

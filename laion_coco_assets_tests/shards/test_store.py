@@ -36,6 +36,13 @@ def write(store: ShardStore, key: StageKey = KEY, step: int = 10) -> None:
             writer.append(ROWS[start : start + step])
 
 
+def encodings(file: Path) -> dict[str, tuple[str, bool]]:
+    """Of each column's first chunk: how it is compressed, and whether it has a dictionary."""
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    return {each.path_in_schema: (each.compression, each.has_dictionary_page) for each in chunks}
+
+
 def test_a_file_says_what_it_was_made_with_and_holds_the_rows(store: ShardStore) -> None:
     write(store)
     info = store.need(KEY.stage, KEY.shard)
@@ -71,6 +78,20 @@ def test_a_resumed_file_equals_an_uninterrupted_one(
     paths = [Path(each.path(KEY.stage, KEY.shard).path) for each in (whole, resumed)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert not resumed.checkpoint_dir(KEY).exists()
+
+
+def test_image_bytes_are_stored_as_they_are_in_checkpoints_and_in_the_file(tmp_path: Path) -> None:
+    store = ShardStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt), store.write(KEY) as writer:  # noqa: PT012
+        writer.append(ROWS[:100])
+        raise KeyboardInterrupt
+    (part,) = (Path(each.path) for each in store.checkpoint_dir(KEY).iterdir())
+    found = [encodings(part)]
+    write(store)
+    found.append(encodings(Path(store.path(KEY.stage, KEY.shard).path)))
+    for columns in found:
+        assert columns["image"] == ("UNCOMPRESSED", False)
+        assert columns["URL"] == ("ZSTD", True)
 
 
 def _write_until_killed(data_dir: Path, reached: "multiprocessing.synchronize.Event") -> None:
@@ -146,6 +167,12 @@ def test_a_complete_file_is_replaced_whole_from_parts_of_one_selection(store: Sh
         assert (writer.complete, writer.done) == (False, 10)
         raise RuntimeError
     write(store, KEY)  # complete: nothing happens
+    with pytest.raises(RuntimeError), store.write(KEY, second) as writer:  # noqa: PT012
+        assert writer.done == 0
+        raise RuntimeError
+    with pytest.raises(RuntimeError), store.write(KEY, first) as writer:  # noqa: PT012
+        assert writer.done == 10  # the other selection took nothing from it
+        raise RuntimeError
     with store.write(KEY, second) as writer:
         assert writer.done == 0
         writer.append(ROWS[:-1])
@@ -153,6 +180,10 @@ def test_a_complete_file_is_replaced_whole_from_parts_of_one_selection(store: Sh
     assert (after.key, after.rows) == (KEY, len(ROWS) - 1)
     with store.write(KEY, second) as writer:
         assert writer.complete  # what was to be replaced is gone
+    with pytest.raises(RuntimeError), store.write(KEY, Replacing(after.content, "dns")) as writer:  # noqa: PT012
+        assert writer.done == 0
+        raise RuntimeError
+    assert not store.checkpoint_dir(KEY, first).exists()  # nor are its parts of any more use
 
 
 def test_row_groups_stream(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""A trial: a run that takes the first samples of its shards only, said by a tag of the run.
+
+Such a run's settings are the profile's with `fetch.max_samples`, so what it makes has fingerprints of its own: a run
+without the tag makes it anew, as after any other change of a setting.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from laion_coco_assets.errors import StoreError, UserError
+from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.store import ShardStore, StageKey
+
+#: A tag, not configuration: it holds for all stages and checks of a run, and of a backfill.
+MAX_SAMPLES_TAG: Final = "laion_coco/max_samples"
+
+
+def profile_of_run(profile: Profile, tags: Mapping[str, str]) -> Profile:
+    """The profile, or the one for a trial when the run's tags ask for one.
+
+    Raises:
+        UserError: the tag's value is no number of samples.
+    """
+    said = tags.get(MAX_SAMPLES_TAG)
+    if said is None:
+        return profile
+    if not (said.isascii() and said.isdecimal() and int(said)):
+        raise UserError(f"tag {MAX_SAMPLES_TAG}: must be a number of samples above zero, not {said!r}")
+    return profile.capped(int(said))
+
+
+def keep_whole(store: ShardStore, key: StageKey, profile: Profile) -> None:
+    """Let no trial take the place of a whole shard's file, which may have taken days.
+
+    Raises:
+        StoreError: it would.
+    """
+    if profile.fetch.max_samples is None or store.is_complete(key):
+        return
+    try:
+        info = store.info(key.stage, key.shard)
+    except StoreError:
+        return  # a damaged file is made anew
+    if info is not None and "max_samples" not in info.metadata:
+        raise StoreError(
+            f"{store.path(key.stage, key.shard)} holds the whole shard, and a trial would replace it: "
+            "use another data dir, or delete the file"
+        )

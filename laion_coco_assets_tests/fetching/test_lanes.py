@@ -1,0 +1,125 @@
+"""Several processes fetch as one does: same results, same order, same manners; and one that dies takes no row with it."""
+
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+
+from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
+from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets_tests.fetching.servers import BadServer
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+PATHS = ("/good", "/gone", "/redirect", "/html_as_jpeg", "/bomb", "/too_short", "/opt_out", "/extra_headers")
+
+
+def means(lanes: int, server: BadServer, **changes: int) -> FetchDeployment:
+    names = {f"host-{number}.test": f"127.0.0.1:{server.port}" for number in range(8)}
+    return FetchDeployment(
+        **{"lanes": lanes, "allow_networks": ("127.0.0.0/8",), "backoff_s": 0.001, "host_failures": 0}
+        | {"decode_workers": 2, "hosts": names}
+        | changes
+    )
+
+
+def urls(paths: tuple[str, ...] = PATHS, times: int = 1) -> list[str]:
+    hosts = [f"http://host-{number}.test" for number in range(8)]
+    return [f"{host}{path}?{time}" for time in range(times) for path in paths for host in hosts]
+
+
+def processes(fetcher: Fetcher) -> list[int]:
+    assert fetcher._lanes is not None
+    return [lane._process.pid for lane in fetcher._lanes._lanes if lane._process is not None]
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_results_and_their_order_are_the_same_whatever_the_number_of_lanes() -> None:
+    given = [*urls(), "file:///etc/hostname", *urls()[:5], None]
+    found: list[list[Fetched]] = []
+    with BadServer() as server:
+        for lanes in (1, 3):
+            with Fetcher(pictures.settings(), means(lanes, server)) as fetcher:
+                found.append(list(fetcher.fetch(given)))
+                running = [] if lanes == 1 else processes(fetcher)
+    assert found[0] == found[1]
+    assert len(running) == 3
+    assert all(gone(pid) for pid in running)
+    assert [each.reason for each in found[0][-7:]] == [Reason.SCHEME, *[Reason.DUPLICATE_URL] * 5, Reason.INVALID_URL]
+    assert found[0][0].image == pictures.JPEG
+
+
+def test_a_host_has_one_lane_and_so_one_limit() -> None:
+    with BadServer() as server, Fetcher(pictures.settings(), means(3, server, per_host=2)) as fetcher:
+        one = [f"http://host-1.test/good?{number}" for number in range(40)]
+        assert {each.reason for each in fetcher.fetch(one)} == {None}
+        assert len(processes(fetcher)) == 1
+    assert server.most_at_once <= 2
+
+
+def test_the_rows_of_a_lane_that_is_killed_start_over() -> None:
+    with BadServer() as server, Fetcher(pictures.settings(), means(2, server, look_ahead=64)) as fetcher:
+        results = fetcher.fetch(urls(("/good",), times=60))
+        found = [next(results)]
+        killed = processes(fetcher)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        found += results
+        assert len(found) == 480
+        assert {replace(each, final_url=None) for each in found} == {replace(found[0], final_url=None)}
+        assert found[0].reason is None
+        assert not set(processes(fetcher)) & set(killed)
+
+
+def test_lanes_that_can_not_live_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", "raise SystemExit(3)")
+    with (
+        BadServer() as server,
+        Fetcher(pictures.settings(), means(2, server)) as fetcher,
+        pytest.raises(RuntimeError, match=r"fetching process \d died \(exit code 3\) for the 4th time"),
+    ):
+        list(fetcher.fetch(urls()))
+
+
+def test_leaving_early_ends_what_is_under_way_and_the_next_call_works() -> None:
+    with BadServer() as server, Fetcher(pictures.settings(), means(2, server)) as fetcher:
+        results = fetcher.fetch(["http://host-1.test/good", *urls(("/silent",))])
+        assert next(results).reason is None
+        results.close()
+        assert fetcher._lanes is not None
+        assert all(not lane._waiting for lane in fetcher._lanes._lanes)
+        assert {each.reason for each in fetcher.fetch(urls(("/good",)))} == {None}
+
+
+def test_a_fetcher_that_is_closed_while_rows_wait_ends_its_lanes_and_says_so() -> None:
+    with BadServer() as server:
+        fetcher = Fetcher(pictures.settings(), means(2, server)).__enter__()
+        results = fetcher.fetch(["http://host-1.test/good", *urls(("/silent",))])
+        assert next(results).reason is None
+        running = processes(fetcher)
+        said: list[str] = []
+
+        def read() -> None:
+            try:
+                next(results)
+            except RuntimeError as error:
+                said.append(str(error))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        fetcher.__exit__(None, None, None)
+        reader.join(60)
+        assert all(gone(pid) for pid in running)
+        assert len(said) == 1
+        assert "closed" in said[0]

@@ -1,0 +1,97 @@
+"""`laion-coco clean`: what goes, what never does, and that nothing goes unasked."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from laion_coco_assets.shards.fingerprint import fingerprints
+from laion_coco_assets.shards.profile import load_profile
+from laion_coco_assets.shards.removed import note_removed
+from laion_coco_assets.shards.schemas import LEDGER, Stage
+from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets_tests.test_cli import laion_coco
+
+LONG_AGO = 1_000_000_000
+BLIP = Stage.BLIP_CANDIDATES
+
+
+def _left(path: Path, age: int | None = LONG_AGO) -> None:
+    """A file, and its folders, as a process left them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(3_000_000))
+    if age is not None:
+        for each in (path, path.parent):
+            os.utime(each, (age, age))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with a shard of each fate, leftovers old and new, and one that is being written."""
+    store = ShardStore(tmp_path)
+    current = fingerprints(load_profile("demo"))
+    for shard in ("current", "older", "removed"):
+        for stage in (*Stage, LEDGER):
+            wanted = current[Stage.PUBLISHED if stage == LEDGER else Stage(stage)]
+            with store.write(StageKey(stage, shard, "0" * 32 if shard == "older" else wanted)):
+                pass
+    note_removed(store, ["removed"])
+    for shard, age in (("dead", LONG_AGO), ("recent", None), ("busy", LONG_AGO)):
+        _left(
+            Path(store.checkpoint_dir(StageKey(BLIP, shard, "f")).path) / "part-000000000000-000000000010.parquet", age
+        )
+    _left(Path(store.checkpoint_dir(StageKey(BLIP, "removed", "f")).path) / "part", None)
+    _left(tmp_path / "published" / ".writing-abcd" / "README.md")
+    _left(tmp_path / ".writing-new" / "whole", None)
+    return tmp_path
+
+
+def _there(data: Path) -> set[str]:
+    return {str(path.relative_to(data)) for path in data.rglob("*") if path.is_file() and path.suffix != ".lock"}
+
+
+def test_nothing_goes_unasked_and_then_what_is_left_over(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _there(data)
+    assert laion_coco("clean", "--data-dir", str(data), monkeypatch=monkeypatch) == 0
+    listed = capsys.readouterr().out
+    assert "nothing was, --yes does it" in listed
+    assert _there(data) == before
+    with ShardStore(data).lock(StageKey(BLIP, "busy", "f")):
+        assert laion_coco("clean", "--data-dir", str(data), "--yes", monkeypatch=monkeypatch) == 1
+    said = capsys.readouterr()
+    assert "busy-" in said.err
+    assert "in use, left" in said.err
+    gone = before - _there(data)
+    folders = {path.split("/")[0] for path in gone}
+    assert folders == {".checkpoints", "published", *(set(Stage) - {Stage.PUBLISHED})}
+    assert not any(name in path for path in gone for name in ("current", "older", "recent", "busy", ".writing-new"))
+    assert {path for path in gone if path.startswith("published")} == {"published/.writing-abcd/README.md"}
+    assert {"published/removed.parquet", "ledger/removed.parquet"} < _there(data)
+    assert "3.0 MB  temporary" in said.out
+    assert "checkpoint: 1, 3.0 MB" in said.out
+    everything = {line.split()[-1] for line in listed.splitlines() if "/" in line}
+    deleted = {line.split()[-1] for line in said.out.splitlines() if "/" in line}
+    assert {each.rsplit("-", 1)[0] for each in everything - deleted} == {f".checkpoints/{BLIP}/busy"}
+    assert {path for path in gone if not any(path.startswith(each) for each in deleted)} == set()
+
+
+def test_files_of_other_settings_go_when_a_profile_says_which_are_wanted(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _there(data)
+    arguments = ("clean", "--data-dir", str(data), "--profile", "demo", "--yes")
+    assert laion_coco(*arguments, monkeypatch=monkeypatch) == 0
+    gone = {path for path in before - _there(data) if "older" in path}
+    assert gone == {f"{stage}/older.parquet" for stage in Stage if stage != Stage.PUBLISHED}
+    assert all(path in _there(data) for path in before if "current" in path)
+
+
+def test_a_folder_with_nothing_to_delete_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert laion_coco("clean", "--data-dir", str(tmp_path), "--yes", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == "nothing to delete\n"
+    assert laion_coco("clean", "--data-dir", str(tmp_path / "none"), monkeypatch=monkeypatch) == 2
+    assert "no such folder" in capsys.readouterr().err
