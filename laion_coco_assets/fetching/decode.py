@@ -25,6 +25,10 @@ from laion_coco_assets.fetching.perceptual import perceptual_hash
 from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.sniff import SUPPORTED, describe, is_cut_short, picture_format
 
+# Pillow warns of every second picture of the web. For the process, as `warnings.catch_warnings` is not for threads, which would
+# leave all warnings of everyone switched off.
+warnings.filterwarnings("ignore", module=r"PIL\b")
+
 _PLUGINS: Final = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin, GifImagePlugin, AvifImagePlugin)
 
 _ORIENTATION: Final = 0x0112
@@ -87,16 +91,21 @@ def _inspect(data: bytes, limits: ImageLimits) -> ImageInfo:
     ratio = max(width, height) / min(width, height)
     if ratio > limits.max_aspect_ratio:
         raise RejectedError(Reason.ASPECT_RATIO, f"{width}x{height} pixels, {ratio:.1f} to 1")
-    return ImageInfo(name, width, height, _hash(image, name) if limits.perceptual_hash else None)
+    return ImageInfo(name, width, height, _hash(image, name, wanted=limits.perceptual_hash))
 
 
-def _hash(image: ImageFile.ImageFile, name: str) -> str:
+def _hash(image: ImageFile.ImageFile, name: str, *, wanted: bool) -> str | None:
+    """The perceptual hash if wanted; in any case nothing passes that can be decoded but not made RGB, as models need it."""
     try:
-        return perceptual_hash(_as_seen(image))
+        if wanted:
+            return perceptual_hash(_as_seen(image))
+        if image.mode != "RGB" or image.has_transparency_data:  # else there is nothing to convert
+            _as_seen(image)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - hostile bytes: a transparency that does not fit its palette, say
         raise _failure(name, error) from None
+    return None
 
 
 def decode_rgb(data: bytes) -> Image.Image:
@@ -133,9 +142,7 @@ def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
     if name not in SUPPORTED or (name == "AVIF" and not features.check("avif")):
         raise RejectedError(Reason.UNSUPPORTED_FORMAT, name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Image.open(BytesIO(data), formats=(name,)), name
+        return Image.open(BytesIO(data), formats=(name,)), name
     except Image.DecompressionBombError as error:
         raise RejectedError(Reason.BOMB, f"{name}: {error}") from None
     except MemoryError:
@@ -149,9 +156,7 @@ def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
 def _load(image: ImageFile.ImageFile, name: str) -> None:
     """Decodes every pixel. Pillow itself raises for files that end in their middle, as nothing here tells it not to."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image.load()
+        image.load()
     except Image.DecompressionBombError as error:
         raise RejectedError(Reason.BOMB, f"{name}: {error}") from None
     except MemoryError:

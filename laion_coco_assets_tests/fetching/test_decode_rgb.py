@@ -1,6 +1,8 @@
 """Every kind of picture becomes the RGB that one sees: pixel values are stated, not computed by the code under test."""
 
 import struct
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -158,3 +160,10 @@ def test_an_orientation_keeps_the_transparent_colour():
 def test_what_is_no_picture_is_one_error(data: bytes):
     with pytest.raises(ValueError, match="not a readable picture"):
         decode_rgb(data)
+
+
+def test_threads_leave_the_process_its_warnings():
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(decode_rgb, [JPEG, PNG, WEBP, GIF] * 50))
+    assert warnings.filters == before

@@ -142,6 +142,11 @@ BAD: dict[str, tuple[bytes, Reason]] = {
     "PNG without its end": (PNG[:-12], Reason.TRUNCATED),
     "PNG with too few rows": (png(20, 20, 8, 2, bytes(61 * 19 + 7)), Reason.TRUNCATED),
     "PNG of 7 bits a sample": (png(20, 20, 7, 2, bytes(61 * 20)), Reason.DECODE_ERROR),
+    "PNG with more transparencies than a palette has": (
+        png(20, 20, 8, 3, bytes(21 * 20), (b"PLTE", bytes(768)), (b"tRNS", bytes(300))),
+        Reason.DECODE_ERROR,
+    ),
+    "PNG without its palette": (png(16, 16, 1, 3, bytes(3 * 16)), Reason.DECODE_ERROR),
     "JPEG without its end": (JPEG[:-2], Reason.TRUNCATED),
     "JPEG that begins twice": (b"\xff\xd8" + JPEG, Reason.DECODE_ERROR),
     "JPEG behind blanks": (bytes(10) + JPEG, Reason.NOT_AN_IMAGE),
