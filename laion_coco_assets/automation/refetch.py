@@ -10,7 +10,8 @@ import dagster as dg
 
 from laion_coco_assets.assets.refetch import wanted_rows
 from laion_coco_assets.assets.stage import SHARDS
-from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations, tried_shards
+from laion_coco_assets.automation.attempts import Attempts
+from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations
 from laion_coco_assets.automation.requests import named, run_request, spans
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import TRANSIENT, TRANSIENT_NAME
@@ -39,6 +40,7 @@ def build_refetch_transient(settings: Settings, profile: Profile) -> dg.Schedule
     """The schedule `refetch_transient` for a profile; off until somebody turns it on."""
 
     materialisations = Materialisations()
+    attempts = Attempts()
     files: dict[int, _File] = {}  # by the event that wrote them
 
     @dg.schedule(
@@ -53,8 +55,7 @@ def build_refetch_transient(settings: Settings, profile: Profile) -> dg.Schedule
     ) -> list[dg.RunRequest] | dg.SkipReason:
         """Old shards with transient failures that were not asked for too often yet, in the registered order.
 
-        A shard whose last attempt at any stage did not end in a materialisation is in a run now, or has failed: it is
-        left alone.
+        A shard that is in a run now, or has failed at any stage in its last one, is left alone.
         """
         instance = context.instance
         shards = list(instance.get_dynamic_partitions(SHARDS.name or ""))
@@ -62,8 +63,8 @@ def build_refetch_transient(settings: Settings, profile: Profile) -> dg.Schedule
         made = latest_materialisations(instance)
         materialisations.read(instance, _STAGE, made[_STAGE].values(), EVENTS_PER_TICK)
         old = _made_before(shards, made[_STAGE], materialisations, fingerprints(profile)[_STAGE], before.timestamp())
-        tried = tried_shards(instance, made)
-        due = [(shard, event) for shard, event in old.items() if shard not in tried]
+        alone = attempts.look(instance, made)
+        due = [(shard, event) for shard, event in old.items() if shard not in alone]
         look = _Look(store.get(), files)
         worth_it = (
             shard
