@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.removed import note_removed
+from laion_coco_assets.shards.removed import note_removed, removed_shards
 from laion_coco_assets.shards.schemas import LEDGER, Stage
 from laion_coco_assets.shards.store import ShardStore, StageKey
 from laion_coco_assets_tests.test_cli import laion_coco
@@ -30,17 +32,19 @@ def data(tmp_path: Path) -> Path:
     """A folder with a shard of each fate, leftovers old and new, and one that is being written."""
     store = ShardStore(tmp_path)
     current = fingerprints(load_profile("demo"))
-    for shard in ("current", "older", "removed"):
+    for shard in ("current", "older", "removed", "restored"):
         for stage in (*Stage, LEDGER):
             wanted = current[Stage.PUBLISHED if stage == LEDGER else Stage(stage)]
             with store.write(StageKey(stage, shard, "0" * 32 if shard == "older" else wanted)):
                 pass
-    note_removed(store, ["removed"])
+    note_removed(store, ["removed", "restored"])
+    os.utime(tmp_path / ".removed" / "restored", (LONG_AGO, LONG_AGO))  # before its files were made
     for shard, age in (("dead", LONG_AGO), ("recent", None), ("busy", LONG_AGO)):
         _left(
             Path(store.checkpoint_dir(StageKey(BLIP, shard, "f")).path) / "part-000000000000-000000000010.parquet", age
         )
-    _left(Path(store.checkpoint_dir(StageKey(BLIP, "removed", "f")).path) / "part", None)
+    for shard, age in (("removed", LONG_AGO), ("restored", None)):
+        _left(Path(store.checkpoint_dir(StageKey(BLIP, shard, "f")).path) / "part", age)
     _left(tmp_path / "published" / ".writing-abcd" / "README.md")
     _left(tmp_path / ".writing-new" / "whole", None)
     return tmp_path
@@ -66,7 +70,8 @@ def test_nothing_goes_unasked_and_then_what_is_left_over(
     gone = before - _there(data)
     folders = {path.split("/")[0] for path in gone}
     assert folders == {".checkpoints", "published", *(set(Stage) - {Stage.PUBLISHED})}
-    assert not any(name in path for path in gone for name in ("current", "older", "recent", "busy", ".writing-new"))
+    kept = ("current", "older", "restored", "recent", "busy", ".writing-new")
+    assert not any(name in path for path in gone for name in kept)
     assert {path for path in gone if path.startswith("published")} == {"published/.writing-abcd/README.md"}
     assert {"published/removed.parquet", "ledger/removed.parquet"} < _there(data)
     assert "3.0 MB  temporary" in said.out
@@ -86,6 +91,21 @@ def test_files_of_other_settings_go_when_a_profile_says_which_are_wanted(
     gone = {path for path in before - _there(data) if "older" in path}
     assert gone == {f"{stage}/older.parquet" for stage in Stage if stage != Stage.PUBLISHED}
     assert all(path in _there(data) for path in before if "current" in path)
+
+
+def test_a_removed_shard_that_is_run_again_is_no_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"URL": ["no URL"], "TEXT": ["x"]}), tmp_path / "s.parquet")
+    source = ("--source", str(tmp_path / "s.parquet"), "--data-dir", str(tmp_path / "data"))
+    store = ShardStore(tmp_path / "data")
+    for _ in ("made", "skipped"):
+        note_removed(store, ["s"])
+        assert laion_coco("fetch", *source, monkeypatch=monkeypatch) == 0
+        assert removed_shards(store) == set()
+    capsys.readouterr()
+    assert laion_coco("clean", "--data-dir", str(store.root), monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == "nothing to delete\n"
 
 
 def test_a_folder_with_nothing_to_delete_says_so(

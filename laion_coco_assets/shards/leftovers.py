@@ -1,16 +1,16 @@
 """What lies in a data folder and serves nothing any more. What is published, and its ledger, is never among it."""
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from upath import UPath
 
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
-from laion_coco_assets.shards.removed import CHECKPOINT, removed_shards
+from laion_coco_assets.shards.removed import CHECKPOINT, removal_times
 from laion_coco_assets.shards.schemas import SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore, StageKey
 
@@ -45,30 +45,36 @@ def leftovers(store: ShardStore, before: float, wanted: Mapping[Stage, str] | No
 
     Checkpoints and temporary files count when nothing was written to them since `before` (seconds since 1970): a run
     that was killed later may be gone on with. Files of other settings are told by `wanted`, the fingerprints of a profile.
+    What was written to after its shard was removed is of a shard that came back.
     """
-    removed = removed_shards(store)
+    removed = removal_times(store)
     yield from _checkpoints(store, before, removed)
     yield from _temporary(store, before)
     for stage in _STAGES:
         for shard in store.shards(stage):
             key = StageKey(stage, shard, "")
-            if shard in removed:
-                yield _leftover(Kind.REMOVED, store.path(stage, shard), key)
+            found = _leftover(Kind.REMOVED, store.path(stage, shard), key)
+            if _was_removed(found, shard, removed):
+                yield found
             elif wanted is not None and _has_other_settings(store, stage, shard, wanted[stage]):
                 yield _leftover(Kind.OTHER_SETTINGS, store.path(stage, shard), key)
 
 
-def _checkpoints(store: ShardStore, before: float, removed: Container[str]) -> Iterator[Leftover]:
+def _checkpoints(store: ShardStore, before: float, removed: Mapping[str, float]) -> Iterator[Leftover]:
     for stage in SCHEMAS:
         for path in _entries(store.checkpoints / stage):
             named = CHECKPOINT.fullmatch(path.name)
             if named is None:
                 continue
-            is_removed = named[1] in removed
-            kind = Kind.REMOVED if is_removed else Kind.CHECKPOINT
-            found = _leftover(kind, path, StageKey(stage, named[1], ""))
-            if is_removed or 0 < found.modified < before:
+            found = _leftover(Kind.CHECKPOINT, path, StageKey(stage, named[1], ""))
+            if _was_removed(found, named[1], removed):
+                yield replace(found, kind=Kind.REMOVED)
+            elif 0 < found.modified < before:
                 yield found
+
+
+def _was_removed(found: Leftover, shard: str, removed: Mapping[str, float]) -> bool:
+    return 0 < found.modified <= removed.get(shard, 0)
 
 
 def _temporary(store: ShardStore, before: float) -> Iterator[Leftover]:

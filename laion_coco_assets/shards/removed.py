@@ -22,6 +22,11 @@ def removed_shards(store: ShardStore) -> frozenset[str]:
     return frozenset(each.name for each in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
+def removal_times(store: ShardStore) -> dict[str, float]:
+    """When each of these shards was removed, in seconds since 1970 by the clock of the data folder's file system."""
+    return {shard: (store.root / _NOTES / shard).stat().st_mtime for shard in removed_shards(store)}
+
+
 def note_removed(store: ShardStore, shards: Iterable[str]) -> None:
     """Remember that these shards are not to be registered by themselves."""
     folder = store.root / _NOTES
