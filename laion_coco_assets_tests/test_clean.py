@@ -11,7 +11,7 @@ from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.removed import note_removed, removed_shards
 from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.store import Replacing, ShardStore, StageKey
 from laion_coco_assets_tests.test_cli import laion_coco
 
 LONG_AGO = 1_000_000_000
@@ -40,9 +40,10 @@ def data(tmp_path: Path) -> Path:
     note_removed(store, ["removed", "restored"])
     os.utime(tmp_path / ".removed" / "restored", (LONG_AGO, LONG_AGO))  # before its files were made
     for shard, age in (("dead", LONG_AGO), ("recent", None), ("busy", LONG_AGO)):
-        _left(
-            Path(store.checkpoint_dir(StageKey(BLIP, shard, "f")).path) / "part-000000000000-000000000010.parquet", age
-        )
+        folder = Path(store.checkpoint_dir(StageKey(BLIP, shard, "f")).path)
+        _left(folder / "part-000000000000-000000000010.parquet", age)
+    of_a_retry = store.checkpoint_dir(StageKey(Stage.FETCHED_IMAGES, "dead", "f"), Replacing("content", "timeout"))
+    _left(Path(of_a_retry.path) / "part", LONG_AGO)
     for shard, age in (("removed", LONG_AGO), ("restored", None)):
         _left(Path(store.checkpoint_dir(StageKey(BLIP, shard, "f")).path) / "part", age)
     _left(tmp_path / "published" / ".writing-abcd" / "README.md")
@@ -75,7 +76,7 @@ def test_nothing_goes_unasked_and_then_what_is_left_over(
     assert {path for path in gone if path.startswith("published")} == {"published/.writing-abcd/README.md"}
     assert {"published/removed.parquet", "ledger/removed.parquet"} < _there(data)
     assert "3.0 MB  temporary" in said.out
-    assert "checkpoint: 1, 3.0 MB" in said.out
+    assert "checkpoint: 2, 6.0 MB" in said.out
     everything = {line.split()[-1] for line in listed.splitlines() if "/" in line}
     deleted = {line.split()[-1] for line in said.out.splitlines() if "/" in line}
     assert {each.rsplit("-", 1)[0] for each in everything - deleted} == {f".checkpoints/{BLIP}/busy"}

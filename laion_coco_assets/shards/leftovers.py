@@ -10,9 +10,9 @@ from typing import Final
 from upath import UPath
 
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
-from laion_coco_assets.shards.removed import CHECKPOINT, removal_times
+from laion_coco_assets.shards.removed import removal_times
 from laion_coco_assets.shards.schemas import SCHEMAS, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.store import CHECKPOINT, ShardStore, StageKey
 
 #: Folders in which files are written before they appear, and objects that were uploaded beside their place.
 _TEMPORARY: Final = re.compile(r"\.writing-\w+|\..+\.[0-9a-f]{32}")
@@ -66,8 +66,8 @@ def _checkpoints(store: ShardStore, before: float, removed: Mapping[str, float])
             named = CHECKPOINT.fullmatch(path.name)
             if named is None:
                 continue
-            found = _leftover(Kind.CHECKPOINT, path, StageKey(stage, named[1], ""))
-            if _was_removed(found, named[1], removed):
+            found = _leftover(Kind.CHECKPOINT, path, StageKey(stage, named["shard"], ""))
+            if _was_removed(found, named["shard"], removed):
                 yield replace(found, kind=Kind.REMOVED)
             elif 0 < found.modified < before:
                 yield found

@@ -1,6 +1,5 @@
 """Shards that were taken out: their files deleted, and a note that keeps the sensor from registering them again."""
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Final
@@ -8,12 +7,10 @@ from typing import Final
 from upath import UPath
 
 from laion_coco_assets.shards.schemas import SCHEMAS
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.store import CHECKPOINT, ShardStore, StageKey
 
 #: One empty file a shard: nothing to merge when two processes write at once.
 _NOTES: Final = ".removed"
-#: A checkpoint folder's name: shard, and the digest of what it belongs to.
-CHECKPOINT: Final = re.compile(r"(.+)-[0-9a-f]{16}")
 
 
 def removed_shards(store: ShardStore) -> frozenset[str]:
@@ -51,7 +48,7 @@ def shard_files(store: ShardStore, shard: str) -> Iterator[UPath]:
         folder = store.checkpoints / stage
         for each in folder.iterdir() if folder.is_dir() else ():
             named = CHECKPOINT.fullmatch(each.name)
-            if named and named[1] == shard:
+            if named and named["shard"] == shard:
                 yield each
 
 
