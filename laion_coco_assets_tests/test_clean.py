@@ -32,10 +32,10 @@ def data(tmp_path: Path) -> Path:
     """A folder with a shard of each fate, leftovers old and new, and one that is being written."""
     store = ShardStore(tmp_path)
     current = fingerprints(load_profile("demo"))
-    for shard in ("current", "older", "removed", "restored"):
+    for shard in ("current", "older", "removed", "restored", "trial"):
         for stage in (*Stage, LEDGER):
             wanted = current[Stage.PUBLISHED if stage == LEDGER else Stage(stage)]
-            with store.write(StageKey(stage, shard, "0" * 32 if shard == "older" else wanted)):
+            with store.write(StageKey(stage, shard, "0" * 32 if shard in ("older", "trial") else wanted)):
                 pass
     note_removed(store, ["removed", "restored"])
     os.utime(tmp_path / ".removed" / "restored", (LONG_AGO, LONG_AGO))  # before its files were made
@@ -86,12 +86,18 @@ def test_nothing_goes_unasked_and_then_what_is_left_over(
 def test_files_of_other_settings_go_when_a_profile_says_which_are_wanted(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for path in data.glob("*/older.parquet"):
+        os.utime(path, (LONG_AGO, LONG_AGO))
     before = _there(data)
     arguments = ("clean", "--data-dir", str(data), "--profile", "demo", "--yes")
+    with ShardStore(data).lock(StageKey(Stage.RN50X64_FINAL, "older", "")):  # who makes a stage reads those before
+        assert laion_coco(*arguments, monkeypatch=monkeypatch) == 1
+    assert {path for path in before if "older" in path} <= _there(data)
     assert laion_coco(*arguments, monkeypatch=monkeypatch) == 0
     gone = {path for path in before - _there(data) if "older" in path}
     assert gone == {f"{stage}/older.parquet" for stage in Stage if stage != Stage.PUBLISHED}
     assert all(path in _there(data) for path in before if "current" in path)
+    assert {f"{stage}/trial.parquet" for stage in Stage} <= _there(data)  # new: it may be under way
 
 
 def test_a_removed_shard_that_is_run_again_is_no_leftover(

@@ -1,7 +1,7 @@
 """Shards that were taken out: their files deleted, and a note that keeps the sensor from registering them again."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from upath import UPath
@@ -52,15 +52,26 @@ def shard_files(store: ShardStore, shard: str) -> Iterator[UPath]:
                 yield each
 
 
-def delete_files(store: ShardStore, shard: str) -> int:
-    """Delete the shard's stage files, its ledger and its checkpoints; returns how many there were.
+@contextmanager
+def all_stages_locked(store: ShardStore, shard: str) -> Iterator[None]:
+    """Keeps other processes on this machine from making any stage of the shard, and so from reading for it.
 
     Raises:
-        StoreError: a process on this machine is writing one of them; nothing was deleted then.
+        StoreUnavailableError: one is making one of them.
     """
     with ExitStack() as locks:
         for stage in SCHEMAS:
             locks.enter_context(store.lock(StageKey(stage, shard, "")))
+        yield
+
+
+def delete_files(store: ShardStore, shard: str) -> int:
+    """Delete the shard's stage files, its ledger and its checkpoints; returns how many there were.
+
+    Raises:
+        StoreUnavailableError: a process on this machine is writing one of them; nothing was deleted then.
+    """
+    with all_stages_locked(store, shard):
         count = 0
         for path in shard_files(store, shard):
             path.fs.rm(path.path, recursive=True)
