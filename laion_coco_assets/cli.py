@@ -243,14 +243,14 @@ def clean(
         str, typer.Option(help="Also stage files that were made with other settings than this profile's.")
     ] = "",
     days: Annotated[
-        float, typer.Option(min=0, help="Only checkpoints and temporary files that were not written to for so long.")
+        float, typer.Option(min=0, help="Only what was not written to for so long; of removed shards, all.")
     ] = 7.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete it; without, it is listed only.")] = False,
 ) -> None:
     """List what a data folder holds and nothing needs any more, with sizes; --yes deletes it.
 
     That is: checkpoints that nobody went on with, temporary files of processes that died, and files of removed shards.
-    What is published, and its ledger, is never touched, nor what a process on this machine is writing.
+    What is published, and its ledger, is never touched, nor a shard that a process on this machine is at.
 
     Exit codes: 0 done, 1 something was in use and was left, 2 a mistake in the call.
     """

@@ -16,6 +16,7 @@ from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
 from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.removed import note_added
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import Replacing, ShardStore, StageInfo, StageKey
 from laion_coco_assets.shards.trial import profile_of_run
@@ -139,6 +140,7 @@ def run_shards(
     stage = Stage(context.asset_key.to_user_string())
     profile = profile_of_run(profile, context.run.tags)
     broken = broken_rules(context, stage, context.partition_keys)
+    note_added(store, context.partition_keys)  # one that was removed is back: what is made of it now is no leftover
     for shard in context.partition_keys:
         try:
             _refuse(broken.get(shard))

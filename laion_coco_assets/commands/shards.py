@@ -59,7 +59,7 @@ def remove_shards(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before files are deleted.")] = False,
 ) -> None:
-    """Unregister shards; the sensor leaves them out from then on, `shards add --shards` takes them back.
+    """Unregister shards; the sensor leaves them out until `shards add --shards` or a run takes them back.
 
     The source is never touched. Without --files what was made of a shard stays, published rows included.
     """

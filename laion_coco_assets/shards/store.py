@@ -40,6 +40,8 @@ _LOCAL: Final = ("", "file", "local")
 _OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl")
 
 _CHECKPOINTS: Final = ".checkpoints"
+#: A checkpoint folder's name: shard, the digest of the file it belongs to, and of the selection when it replaces one.
+CHECKPOINT: Final = re.compile(r"(?P<shard>.+)-(?P<file>[0-9a-f]{16})(\.[0-9a-f]{16})?", re.DOTALL)
 _PART: Final = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
 _WILDCARD: Final = re.compile(r"[*?\[]")
 _KEY_PREFIX: Final = "laion_coco."
@@ -378,11 +380,11 @@ class StageWriter:
         folder = self._folder.parent
         if not folder.is_dir():
             return
-        of_shard = re.compile(re.escape(self._key.shard) + r"-([0-9a-f]{16})(\.[0-9a-f]{16})?")
-        own = of_shard.fullmatch(self._folder.name)
         for other in folder.iterdir():
-            named = of_shard.fullmatch(other.name)
-            if named is not None and (own is None or named[1] != own[1]):
+            named = CHECKPOINT.fullmatch(other.name)
+            if named is None or named["shard"] != self._key.shard:
+                continue
+            if not self._folder.name.startswith(f"{named['shard']}-{named['file']}"):
                 other.fs.rm(other.path, recursive=True)
 
     def _merge(self) -> None:
