@@ -94,15 +94,16 @@ class Batches:
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            if at_once == 1:
-                raise DeviceMemoryError(
-                    f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
-                    "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
-                ) from error
         else:
             self._went_well(at_once)
             return result
-        # Outside of the handler: the error's frames hold on to the batch's tensors.
+        # Outside of the handler, and no cause of what is raised: the error's frames hold on to the batch's tensors.
+        release_memory(self._device)
+        if at_once == 1:
+            raise DeviceMemoryError(
+                f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
+                "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
+            )
         self._back_off(at_once)
         return None
 
@@ -118,7 +119,6 @@ class Batches:
             self._patience = min(2 * self._patience, _MOST_PATIENCE)
         self._fits, self._in_a_row, self._growing = at_once // 2, 0, False
         self.backed_off += 1
-        release_memory(self._device)
         _log.warning("%s ran out of memory with %d images at once; going on with %d", self._device, at_once, self._fits)
 
 

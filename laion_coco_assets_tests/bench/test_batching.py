@@ -1,5 +1,6 @@
 """Batch sizes pick themselves and back off; nothing is lost, and nothing shows in the result."""
 
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,6 +55,22 @@ def test_it_grows_again_when_there_is_memory_and_tries_ever_more_seldom_when_the
 def test_not_even_one_is_a_clear_error() -> None:
     with pytest.raises(DeviceError, match=r"has not the memory for one image .* GiB free"):
         Batches(4, CPU, 1).run(range(3), fits(0, []))
+
+
+def test_that_error_holds_on_to_nothing_on_the_device() -> None:
+    """Who goes on with the next shard keeps the error until the end."""
+    tensors: list[weakref.ref[torch.Tensor]] = []
+
+    def work(batch: Sequence[int]) -> list[int]:
+        states = torch.zeros(len(batch), 8)
+        tensors.append(weakref.ref(states))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(DeviceError) as caught:
+        Batches(2, CPU, 1).run(range(2), work)
+    assert caught.value.__traceback__ is not None
+    assert len(tensors) == 2
+    assert [each() for each in tensors] == [None, None]
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
