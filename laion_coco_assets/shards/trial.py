@@ -7,9 +7,10 @@ without the tag makes it anew, as after any other change of a setting.
 from collections.abc import Mapping
 from typing import Final
 
-from laion_coco_assets.errors import StoreError, UserError
+from laion_coco_assets.errors import StoreError, StoreUnavailableError, UserError
 from laion_coco_assets.shards.profile import Profile
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.schemas import SCHEMAS
+from laion_coco_assets.shards.store import ShardStore
 
 #: A tag, not configuration: it holds for all stages and checks of a run, and of a backfill.
 MAX_SAMPLES_TAG: Final = "laion_coco/max_samples"
@@ -29,20 +30,23 @@ def profile_of_run(profile: Profile, tags: Mapping[str, str]) -> Profile:
     return profile.capped(int(said))
 
 
-def keep_whole(store: ShardStore, key: StageKey, profile: Profile) -> None:
-    """Let no trial take the place of a whole shard's file, which may have taken days.
+def keep_whole(store: ShardStore, shard: str, profile: Profile) -> None:
+    """Let no trial take the place of any file of a whole shard, which may have taken days.
 
     Raises:
         StoreError: it would.
     """
-    if profile.fetch.max_samples is None or store.is_complete(key):
+    if profile.fetch.max_samples is None:
         return
-    try:
-        info = store.info(key.stage, key.shard)
-    except StoreError:
-        return  # a damaged file is made anew
-    if info is not None and "max_samples" not in info.metadata:
-        raise StoreError(
-            f"{store.path(key.stage, key.shard)} holds the whole shard, and a trial would replace it: "
-            "use another data dir, or delete the file"
-        )
+    for stage in SCHEMAS:
+        try:
+            info = store.info(stage, shard)
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            continue  # a damaged file is made anew
+        if info is not None and "max_samples" not in info.metadata:
+            raise StoreError(
+                f"{store.path(stage, shard)} holds the whole shard, and a trial would replace it: "
+                "use another data dir, or delete the file"
+            )
