@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from laion_coco_assets.errors import StoreError, StoreUnavailableError, UserError
-from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.profile import MOST_SAMPLES, Profile
 from laion_coco_assets.shards.schemas import SCHEMAS
 from laion_coco_assets.shards.store import ShardStore
 
 #: A tag, not configuration: it holds for all stages and checks of a run, and of a backfill.
 MAX_SAMPLES_TAG: Final = "laion_coco/max_samples"
+_SHOWN: Final = 40  # characters of a wrong value
 
 
 def profile_of_run(profile: Profile, tags: Mapping[str, str]) -> Profile:
@@ -25,8 +26,10 @@ def profile_of_run(profile: Profile, tags: Mapping[str, str]) -> Profile:
     said = tags.get(MAX_SAMPLES_TAG)
     if said is None:
         return profile
-    if not (said.isascii() and said.isdecimal() and int(said)):
-        raise UserError(f"tag {MAX_SAMPLES_TAG}: must be a number of samples above zero, not {said!r}")
+    digits = said.isascii() and said.isdecimal() and len(said) <= len(str(MOST_SAMPLES))
+    if not (digits and int(said)):
+        shown = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+        raise UserError(f"tag {MAX_SAMPLES_TAG}: must be a number of samples from 1 to {MOST_SAMPLES}, not {shown!r}")
     return profile.capped(int(said))
 
 
