@@ -9,7 +9,7 @@ from typing import Final
 
 from laion_coco_assets.errors import StoreError, StoreUnavailableError, UserError
 from laion_coco_assets.shards.profile import MOST_SAMPLES, Profile
-from laion_coco_assets.shards.schemas import SCHEMAS
+from laion_coco_assets.shards.schemas import SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore
 
 #: A tag, not configuration: it holds for all stages and checks of a run, and of a backfill.
@@ -31,6 +31,16 @@ def profile_of_run(profile: Profile, tags: Mapping[str, str]) -> Profile:
         shown = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
         raise UserError(f"tag {MAX_SAMPLES_TAG}: must be a number of samples from 1 to {MOST_SAMPLES}, not {shown!r}")
     return profile.capped(int(said))
+
+
+def profile_of_file(store: ShardStore, stage: Stage, shard: str, profile: Profile) -> Profile:
+    """The profile, or the one for a trial when the file there was made in one."""
+    try:
+        info = store.info(stage, shard)
+    except StoreError:
+        return profile  # damaged: no trial of ours
+    cap = None if info is None else info.metadata.get("max_samples")
+    return profile.capped(cap) if isinstance(cap, int) else profile
 
 
 def keep_whole(store: ShardStore, shard: str, profile: Profile) -> None:
