@@ -79,12 +79,14 @@ class RemovalList:
 
     @classmethod
     def load(cls, where: str) -> Self:
-        """The list in a file, or in a folder's .txt and .parquet files, local or on any fsspec URL; no `where`, no entries.
+        """The list in a file, or in a folder of .txt and .parquet files, local or on any fsspec URL; no `where`, no entries.
 
         Text has one entry a line, `#` starts a comment; parquet has columns URL, sample_id or domain in any casing.
+        Hidden files of other names are passed over in a folder.
 
         Raises:
-            UserError: no list there, or one that can not be read whole: nothing may be published past it.
+            UserError: no list there, one that can not be read whole, or a folder that holds other files, too: nothing may be
+                published past it.
         """
         if not where:
             return cls()
@@ -107,22 +109,28 @@ def digest(entries: Iterable[str]) -> str:
 def _files(where: str) -> list[UPath]:
     try:
         path = UPath(where)
-        if not path.is_dir():
-            files = [path] if path.exists() else []
-        else:
-            files = sorted((each for each in path.iterdir() if each.suffix in _SUFFIXES), key=lambda each: each.name)
+        folder = path.is_dir()
+        found = list(path.iterdir()) if folder else [path] if path.exists() else []
     except Exception as error:  # of any file system's client
         raise UserError(f"removal list {where}: {error or type(error).__name__}") from error
+    files = [each for each in found if not folder or _suffix(each) in _SUFFIXES or not each.name.startswith(".")]
     if not files:
         raise UserError(f"removal list {where}: not there; name a text or parquet file, or a folder of such")
-    return files
+    for each in files if folder else ():
+        if _suffix(each) not in _SUFFIXES:
+            raise UserError(f"removal list {each}: neither .txt nor .parquet; rename it, or move it out of the folder")
+    return sorted(files, key=lambda each: each.name)
+
+
+def _suffix(path: UPath) -> str:
+    return path.suffix.lower()
 
 
 def _entries(path: UPath) -> Iterator[tuple[str, str]]:
     """Where in the file an entry stands, and the entry."""
     try:
         content = path.read_bytes()
-        if path.suffix == ".parquet":
+        if _suffix(path) == ".parquet":
             yield from _parquet_entries(path, pq.read_table(io.BytesIO(content)))
             return
         lines = content.decode("utf-8-sig").splitlines()

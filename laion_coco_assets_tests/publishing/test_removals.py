@@ -65,10 +65,11 @@ def test_a_sample_id_and_where_a_redirect_led_count_too() -> None:
 def test_a_folder_of_text_and_parquet(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text(f"\ufeff# why\n\n{ID}  # a comment\nhttp://a.com/x#y\n")
     pq.write_table(pa.table({"Url": ["http://b.com/z", None], "DOMAIN": [None, "c.com"]}), tmp_path / "two.parquet")
-    (tmp_path / "README.md").write_text("not a list")
+    (tmp_path / "three.TXT").write_text("d.com")
+    (tmp_path / ".gitignore").write_text("*.bak")
     found = RemovalList.load(str(tmp_path))
     assert found == RemovalList(
-        frozenset({ID}), frozenset({"a.com/x", "b.com/z"}), frozenset({"c.com"}), frozenset({"c.com"})
+        frozenset({ID}), frozenset({"a.com/x", "b.com/z"}), *2 * [frozenset({"c.com", "d.com"})]
     )
     assert not RemovalList.load("")
 
@@ -92,6 +93,19 @@ def test_a_list_that_can_not_be_read_is_one_clear_error(
     with pytest.raises(UserError, match="removal list") as error:
         RemovalList.load(name if "://" in name else str(tmp_path / name))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["removals.csv", "more.txt.gz", "without"])
+def test_nothing_in_a_folder_is_left_out_in_silence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "one.txt").write_text("a.com")
+    (tmp_path / name).write_text("b.com")
+    with pytest.raises(UserError, match=f"removal list .*{name}: neither .txt nor .parquet"):
+        RemovalList.load(str(tmp_path))
+
+
+def test_a_parquet_file_is_one_in_any_casing(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"domain": ["a.com"]}), tmp_path / "ONE.PARQUET")
+    assert RemovalList.load(str(tmp_path / "ONE.PARQUET")).domains == {"a.com"}
 
 
 def test_the_digest_is_of_the_entries_alone() -> None:
