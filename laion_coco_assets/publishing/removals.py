@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.fetching.reasons import RejectedError
+from laion_coco_assets.fetching.reasons import Reason, RejectedError
 from laion_coco_assets.fetching.urls import check_url
 
 #: Why a row that matches the list is in the ledger.
@@ -23,6 +23,12 @@ REMOVED: Final = "removed"
 _SAMPLE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _COLUMNS: Final = ("sample_id", "url", "domain")
 _SUFFIXES: Final = (".txt", ".parquet")
+
+#: How what somebody means as a URL begins, mistyped or not.
+_SCHEME: Final = re.compile(r"https?:|https?\W*//|[^/?#]*:/", re.IGNORECASE)
+#: Such a text stands for the URL of an image that its source brings along.
+_OTHER_SCHEMES: Final = re.compile(r"(ftps?|sftp|file|s3|gs|az|abfs|hdfs|hf)://.", re.IGNORECASE)
+_SHOWN: Final = 10
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,16 @@ class RemovalList:
             return cls()
         entries: list[str] = []
         for path in _files(where):
+            wrong: list[str] = []
             for place, text in _entries(path):
                 try:
                     _parsed(text)
                 except ValueError as error:
-                    raise UserError(f"removal list {path}, {place}: {error}") from None
+                    wrong.append(f"{place}: {error}")
                 entries.append(text)
+            if wrong:
+                more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
+                raise UserError("\n".join([f"removal list {path}, {wrong[0]}", *wrong[1:_SHOWN], *more]))
         return cls.of(entries)
 
 
@@ -159,11 +169,12 @@ def _parsed(text: str) -> list[tuple[str, str]]:
     if _SAMPLE_ID.fullmatch(bare.lower()):
         return [("sample_id", bare.lower())]
     found = []
+    has_scheme = _SCHEME.match(bare) is not None
     host, name = _canonical(bare)
-    if not host and name.rpartition("/")[2]:
+    if not host and name.rpartition("/")[2] and not (has_scheme and _is_mistyped(bare)):
         found.append(("name", name))
     if "/" in bare:
-        host, url = _canonical(bare if "://" in bare else f"http://{bare}")
+        host, url = _canonical(bare if has_scheme else f"http://{bare.removeprefix('//')}")
         if host:
             found.append(("url", url))
     else:
@@ -173,6 +184,17 @@ def _parsed(text: str) -> list[tuple[str, str]]:
     if not found:
         raise ValueError(f"{bare[:100]!r} is neither a URL nor a sample_id nor a domain")
     return found
+
+
+def _is_mistyped(url: str) -> bool:
+    """Whether a text that begins as a URL is none; as a name it would match nothing, and what was meant be published."""
+    if _OTHER_SCHEMES.match(url):
+        return False
+    try:
+        check_url(url)
+    except RejectedError as error:
+        return error.rejection.reason != Reason.CREDENTIALS_IN_URL
+    return False
 
 
 def _canonical(url: str) -> tuple[str, str]:

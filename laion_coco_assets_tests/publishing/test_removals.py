@@ -31,6 +31,9 @@ OTHER = "f" * 32
         ("00000.tar/b.jpg", "00000.tar/b.jpg"),
         ("b.jpg", "b.jpg"),
         ("ftp://a.com/x.jpg", "ftp://a.com/x.jpg"),
+        ("http://me:secret@a.com/x.jpg", "http://me:secret@a.com/x.jpg"),
+        ("//a.com/x.jpg", "https://a.com/x.jpg"),
+        ("a.com/show?of=http://b.com/x.jpg", "http://a.com/show?of=http://b.com/x.jpg"),
     ],
 )
 def test_an_entry_means_its_rows(entry: str, url: str) -> None:
@@ -57,6 +60,25 @@ def test_an_entry_means_no_other_rows(entry: str, url: str | None) -> None:
     assert RemovalList.of([entry]).entry(OTHER, url) is None
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "htp://bad.example/x.jpg",
+        "http:/bad.example/x.jpg",
+        "http:bad.example/x.jpg",
+        "http//bad.example/x.jpg",
+        "http;//bad.example/x.jpg",
+        "http ://bad.example/x.jpg",
+        "://bad.example/x.jpg",
+        "http://bad example/x.jpg",
+        "https://bad.example:99999/x.jpg",
+    ],
+)
+def test_a_mistyped_url_is_an_error(entry: str) -> None:
+    with pytest.raises(ValueError, match="neither a URL nor a sample_id nor a domain"):
+        RemovalList.of([entry])
+
+
 def test_a_sample_id_and_where_a_redirect_led_count_too() -> None:
     assert RemovalList.of([ID.upper()]).entry(ID, None) == f"sample_id {ID}"
     assert RemovalList.of(["a.com"]).entry(OTHER, "http://b.com/x", "http://cdn.a.com/x") == "domain a.com"
@@ -80,6 +102,8 @@ def test_a_folder_of_text_and_parquet(tmp_path: Path) -> None:
         ("none.txt", None, "not there"),
         ("bad.txt", b"a.com\nnot a domain\n", "line 2: 'not a domain' is neither a URL nor a sample_id nor a domain"),
         ("cut.txt", b"http://\n", "line 1: 'http://' is neither"),
+        ("two.txt", b"htp://a.com/x\nb.com\nhttp:/c.com/x", "line 3: 'http:/c.com/x' is neither"),
+        ("many.txt", b"htp://a.com/x\n" * 12, "and 2 more"),
         ("latin.txt", b"b\xfccher.example", "can not be read"),
         ("bad.parquet", b"no parquet", "can not be read"),
         ("nohttp://scheme", None, "removal list"),
