@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
@@ -29,6 +30,9 @@ _SCHEME: Final = re.compile(r"https?:|https?\W*//|[^/?#]*:/", re.IGNORECASE)
 #: Such a text stands for the URL of an image that its source brings along.
 _OTHER_SCHEMES: Final = re.compile(r"(ftps?|sftp|file|s3|gs|az|abfs|hdfs|hf)://.", re.IGNORECASE)
 _SHOWN: Final = 10
+
+_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 @dataclass(frozen=True)
@@ -198,12 +202,24 @@ def _is_mistyped(url: str) -> bool:
 
 
 def _canonical(url: str) -> tuple[str, str]:
-    """Host, and the URL without scheme and fragment; where there is no such URL, no host and the text, quoted."""
+    """Host, and the URL without scheme and fragment; where there is no such URL, no host and the text, quoted.
+
+    The fetcher asks for a URL as it was found. Here spellings are one that RFC 3986, 6.2.2, has for equivalent.
+    """
+    url = _ESCAPE.sub(_unescaped, url)
     try:
         parsed = check_url(url)
     except RejectedError:
         return "", quote(url.strip(), safe="/%", errors="replace")
-    return (parsed.raw_host or "").removesuffix("."), str(parsed).partition("://")[2]
+    found = parsed.raw_host or ""
+    host = found.removesuffix(".")
+    return host, str(parsed).partition("://")[2].replace(found, host, 1)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """The character that an escape stands for where it needs none, else the escape in upper case."""
+    character = chr(int(escape[1], 16))
+    return character if character in _UNRESERVED else escape[0].upper()
 
 
 def _parents(host: str) -> Iterator[str]:

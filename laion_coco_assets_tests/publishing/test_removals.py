@@ -33,6 +33,13 @@ OTHER = "f" * 32
         ("ftp://a.com/x.jpg", "ftp://a.com/x.jpg"),
         ("http://me:secret@a.com/x.jpg", "http://me:secret@a.com/x.jpg"),
         ("//a.com/x.jpg", "https://a.com/x.jpg"),
+        ("https://A.com/%7Euser/x.jpg", "http://a.com/~user/x.jpg"),
+        ("http://a.com/x.jpg?%6Eame=%2fb%2Fc", "http://a.com/x.jpg?name=%2Fb%2fc"),
+        ("http://a.com/a b.jpg", "http://A.com./a%20b.jpg"),
+        ("http://a.com.:8080/x", "https://a.com:8080/x"),
+        ("http://a.com/a/%2E%2e/x.jpg", "http://a.com/x.jpg"),
+        ("http://[2001:DB8::1]/%78", "http://[2001:db8:0::1]/x"),
+        ("%7Eme/b.jpg", "~me/b.jpg"),
         ("a.com/show?of=http://b.com/x.jpg", "http://a.com/show?of=http://b.com/x.jpg"),
     ],
 )
@@ -54,6 +61,9 @@ def test_an_entry_means_its_rows(entry: str, url: str) -> None:
         ("photos", "photos/cat.jpg"),
         ("Photos/cat.jpg", "photos/cat.jpg"),
         ("00000.tar/b.jpg", "00000.tar/a/../b.jpg"),
+        ("http://a.com/x%2Fy.jpg", "http://a.com/x/y.jpg"),
+        ("http://a.com/%2541.jpg", "http://a.com/A.jpg"),
+        ("http://a.com/x%3Fsize=2", "http://a.com/x?size=2"),
     ],
 )
 def test_an_entry_means_no_other_rows(entry: str, url: str | None) -> None:
