@@ -106,7 +106,7 @@ def test_the_models_see_the_new_images_alone(copy: Settings, seen: Counter[str])
 
 
 def test_on_another_device_all_is_made_again(copy: Settings, seen: Counter[str]) -> None:
-    tamper(ShardStore(copy.data_dir), Stage.BLIP_CANDIDATES, metadata(device="cuda:0 bfloat16"), "s")
+    tamper(ShardStore(copy.data_dir), Stage.BLIP_CANDIDATES, metadata(device="NVIDIA H200 bfloat16"), "s")
     stages = (Stage.FETCHED_IMAGES, *MODELS[:2])
     assert run(copy, stages=stages).ok
     assert seen == {"Captioner": ROWS, "Scorer": ROWS}, "the ranker's rows were made of candidates that are gone"
