@@ -124,7 +124,8 @@ def _files(where: str) -> list[UPath]:
     try:
         path = UPath(where)
         folder = path.is_dir()
-        found = list(path.iterdir()) if folder else [path] if path.exists() else []
+        # An object store may list the folder's own marker as if it lay in it.
+        found = [each for each in (path.iterdir() if folder else [path]) if each.exists()]
     except Exception as error:  # of any file system's client
         raise UserError(f"removal list {where}: {error or type(error).__name__}") from error
     files = [each for each in found if not folder or _suffix(each) in _SUFFIXES or not each.name.startswith(".")]

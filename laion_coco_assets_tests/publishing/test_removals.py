@@ -1,10 +1,13 @@
 """The removal list means the rows it names, in any spelling, and nothing is published past one that can not be read."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from upath import UPath
 
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.publishing.removals import RemovalList, digest
@@ -135,6 +138,18 @@ def test_nothing_in_a_folder_is_left_out_in_silence(tmp_path: Path, name: str) -
     (tmp_path / name).write_text("b.com")
     with pytest.raises(UserError, match=f"removal list .*{name}: neither .txt nor .parquet"):
         RemovalList.load(str(tmp_path))
+
+
+def test_an_object_store_s_marker_of_the_folder_is_no_file_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = MemoryFileSystem.ls
+
+    def ls(self: MemoryFileSystem, path: str, **arguments: Any) -> list[Any]:
+        return [{"name": f"{path}/", "size": 0, "type": "file"}, *listed(self, path, **arguments)]
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", ls)
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    UPath("memory://removals/one.txt").write_text("a.com")
+    assert RemovalList.load("memory://removals").domains == {"a.com"}
 
 
 def test_a_parquet_file_is_one_in_any_casing(tmp_path: Path) -> None:
