@@ -46,6 +46,8 @@ class Work:
     record: Callable[[], Mapping[str, Any]] = dict
     #: What the UI shows of the finished file beside what it shows of every stage's.
     shown: Callable[[], Mapping[str, Any]] = dict
+    #: The file of another key that rows are taken over from.
+    extending: Callable[[], Replacing | None] = lambda: None
     #: Set when a complete file of this key is to be made again.
     replacing: Replacing | None = None
 
@@ -201,7 +203,7 @@ def write_stage(
     """
     if work.replacing is None and store.is_complete(work.key):
         return None
-    with store.write(work.key, work.replacing, keep_others=trial) as writer:
+    with store.write(work.key, work.replacing or work.extending(), keep_others=trial) as writer:
         if writer.complete:  # another process has made it while this one waited for its turn
             return None
         found = writer.done

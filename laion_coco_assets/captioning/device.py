@@ -58,3 +58,12 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise DeviceError(f"{_DTYPE_SETTING} is {name!r}, which {device} can not compute in; use float16 or float32")
     return _DTYPES[name]
+
+
+def in_words(device: torch.device, dtype: torch.dtype) -> str:
+    """What may show in a result, as stage files say it: `cpu float32`, `NVIDIA H200 bfloat16`.
+
+    A GPU's number is no part of it: each process takes a free one, and those of one kind compute the same.
+    """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{name} {str(dtype).removeprefix('torch.')}"

@@ -72,11 +72,11 @@ class StageKey:
 
 @dataclass(frozen=True)
 class Replacing:
-    """A complete file that is to be made again under its own key, in part from itself."""
+    """A file that is to be made again, in part from itself."""
 
     #: Content digest of the file as it is now.
     content: str
-    #: Which rows are made again: parts of one selection never join those of another.
+    #: Which rows are made again, or with what: parts of one selection never join those of another.
     selection: str
 
 
