@@ -66,6 +66,15 @@ def test_two_processes_take_two_gpus() -> None:
     assert len(chosen) == 2
 
 
+@pytest.mark.parametrize("name", ["auto", "float32"])
+def test_float32_is_float32_in_a_gpus_convolutions_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)
+    resolve_dtype("bfloat16", torch.device("cpu"))
+    assert torch.backends.cudnn.allow_tf32
+    resolve_dtype(name, torch.device("cpu"))
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_dtypes() -> None:
     cpu = torch.device("cpu")
     names = ["auto", "float32", "bfloat16", "float16"]
