@@ -215,14 +215,22 @@ def _agreement(
     images: Sequence[Image.Image],
     sample_ids: Sequence[str],
 ) -> Agreement | None:
-    """The engine's captions ranked by its own CLIPs and by the same in float32; None when there was nothing to rank."""
+    """The engine's captions ranked by its own CLIPs and by the same in float32; None when there was nothing to rank.
+
+    Unless they are scripted, they are drawn once more for each image alone.
+    """
     engine = Engine(models, script, batch_size=settings.batch_size)
     captions = engine.caption(images, sample_ids)
     half = engine.rank(images, captions)
+    alone = None
+    if script is None:
+        drawn = Engine(models, None, batch_size=1).caption(images, sample_ids)
+        alone = sum(a == b for a, b in zip(captions, drawn, strict=True)) / len(captions)
     del engine
     release_memory(models.blip.device)
     exact = _build(settings, profile, models.blip.device, torch.float32)
-    return compare(half, Engine(exact, script, batch_size=settings.batch_size).rank(images, captions))
+    found = compare(half, Engine(exact, script, batch_size=settings.batch_size).rank(images, captions))
+    return found and replace(found, same_captions_alone=alone)
 
 
 def _describe(script: Script | None) -> str:
