@@ -82,6 +82,15 @@ def test_a_gpu_is_on_record_by_its_name() -> None:
     assert "cuda" not in said
 
 
+@pytest.mark.parametrize("name", ["auto", "float32"])
+def test_float32_is_float32_in_a_gpus_convolutions_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)
+    resolve_dtype("bfloat16", torch.device("cpu"))
+    assert torch.backends.cudnn.allow_tf32
+    resolve_dtype(name, torch.device("cpu"))
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_dtypes() -> None:
     cpu = torch.device("cpu")
     names = ["auto", "float32", "bfloat16", "float16"]
