@@ -11,6 +11,7 @@ import struct
 import sys
 from dataclasses import asdict
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.loop import run
 from laion_coco_assets.fetching.outcome import Means, Outcomes
@@ -80,8 +81,10 @@ class _Lane:
             found = asdict(await outcomes.fetch(row, url))
         except asyncio.CancelledError:
             said = {"cancelled": True}
-        except RuntimeError as error:  # no decoding worker can be started
-            said = {"error": str(error)}
+        except UserError as error:
+            said = {"user_error": str(error)}
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
+            said = {"error": str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"}
         else:
             image = found.pop("image")
             said = {"fetched": found}

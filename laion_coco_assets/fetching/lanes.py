@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 from zlib import crc32
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.lane_worker import HEADER
 from laion_coco_assets.fetching.outcome import Fetched
@@ -70,7 +71,11 @@ class LaneCall:
         """Nothing is held here."""
 
     async def fetch(self, row: int, text: str | None) -> Fetched:
-        """What the URL leads to. Raises RuntimeError if the host's lane dies again and again."""
+        """What the URL leads to.
+
+        Raises RuntimeError if the host's lane dies again and again, or can not do its work; UserError if that is for
+        the user to change.
+        """
         try:
             host = check_url(text).raw_host or ""
         except RejectedError as error:
@@ -194,6 +199,8 @@ class _Lane:
             found = said["fetched"]
             reason = None if found["reason"] is None else Reason(found.pop("reason"))
             answer.set_result(Fetched(**(found | {"reason": reason}), image=image))
+        elif "user_error" in said:
+            answer.set_exception(UserError(said["user_error"]))
         elif "error" in said:
             answer.set_exception(RuntimeError(said["error"]))
         else:

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
+from laion_coco_assets.fetching.lanes import _PROGRAM
 from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BadServer
@@ -90,6 +92,38 @@ def test_lanes_that_can_not_live_are_one_clear_error(monkeypatch: pytest.MonkeyP
         pytest.raises(RuntimeError, match=r"fetching process \d died \(exit code 3\) for the 4th time"),
     ):
         list(fetcher.fetch(urls()))
+
+
+NO_PYTHON = "import sys; sys.executable = '/no/such/python'"
+NO_LIMIT = """
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.fetching.workers import _Worker
+
+async def start(orders):
+    raise UserError("raise the limit")
+
+_Worker.start = start
+"""
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("trouble", "error", "said"),
+    [
+        (NO_PYTHON, RuntimeError, "^FileNotFoundError: "),
+        (NO_LIMIT, UserError, "^raise the limit$"),
+    ],
+)
+def test_a_lane_that_can_start_no_decoder_says_so(
+    monkeypatch: pytest.MonkeyPatch, trouble: str, error: type[Exception], said: str
+) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", f"{trouble}\n{_PROGRAM}")
+    with (
+        BadServer() as server,
+        Fetcher(pictures.settings(), means(2, server)) as fetcher,
+        pytest.raises(error, match=said),
+    ):
+        list(fetcher.fetch(urls(("/good",))))
 
 
 def test_leaving_early_ends_what_is_under_way_and_the_next_call_works() -> None:
