@@ -10,6 +10,7 @@ import os
 import struct
 import sys
 from dataclasses import asdict
+from typing import Final
 
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
@@ -18,7 +19,9 @@ from laion_coco_assets.fetching.outcome import Means, Outcomes
 from laion_coco_assets.shards.profile import FetchSettings
 
 #: Lengths of an answer's JSON and of its image.
-HEADER = struct.Struct("<II")
+HEADER: Final = struct.Struct("<II")
+#: Said once, before any answer.
+READY: Final = b"\x06"
 _LINE_BYTES = 16 << 20
 
 
@@ -39,6 +42,7 @@ async def _serve(settings: FetchSettings, deployment: FetchDeployment) -> None:
         answers = asyncio.StreamWriter(transport, protocol, None, loop)
         means = Means(settings, deployment)
         lane = _Lane(means, answers)
+        answers.write(READY)
         try:
             while line := await questions.readline():
                 lane.take(json.loads(line))
