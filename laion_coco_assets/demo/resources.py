@@ -73,7 +73,11 @@ class DemoFetcherResource(FetcherResource):
         truth = (Path(self.source).parent / "truth").glob("*.parquet")
         corpus = build_corpus(sum(pq.read_metadata(file).num_rows for file in truth), SHARDS)
         with CorpusServer(corpus) as server:
-            own = {"hosts": {HOST: f"127.0.0.1:{server.port}"}, "allow_networks": ("127.0.0.0/8",)}
+            own = {
+                "hosts": {HOST: f"127.0.0.1:{server.port}"},
+                "allow_networks": ("127.0.0.0/8",),
+                "host_failures": 0,  # the one host stands for many: what one row's asks for holds for no other
+            }
             with Fetcher(settings, self.deployment().model_copy(update=own)) as fetcher:
                 yield fetcher
 

@@ -62,12 +62,24 @@ class _Errand:
 
 
 class _TryError(RejectedError):
-    """A failed try that knows when the next one is welcome: `retry_after_s`, or never (`final`)."""
+    """A failed try that knows when the next one is welcome: `retry_after_s`, or never (`final`).
 
-    def __init__(self, reason: Reason, detail: str, *, final: bool = False, retry_after_s: float | None = None) -> None:
+    `slow_down`: the answer asks so not for its URL alone, but for the host.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        final: bool = False,
+        retry_after_s: float | None = None,
+        slow_down: bool = False,
+    ) -> None:
         super().__init__(reason, detail)
         self.final = final
         self.retry_after_s = retry_after_s
+        self.slow_down = slow_down
 
 
 class _NotAskedError(_TryError):
@@ -129,7 +141,9 @@ class Client:
         except _NotAskedError:
             raise
         except RejectedError as error:
-            if trail.answered:
+            if isinstance(error, _TryError) and error.slow_down:
+                pass  # `_heed` has seen to it
+            elif trail.answered:
                 self._hosts.answered(trail.server)
             elif error.rejection.reason in _NO_ANSWER:
                 self._hosts.failed(trail.server, error.rejection)
@@ -170,12 +184,11 @@ class Client:
         """Seconds until the next try, or None if there is no use in one."""
         if error.final or error.rejection.reason not in TRANSIENT:
             return None
+        longest: float = self._deployment.max_backoff_s
         backoff: float = self._deployment.backoff_s * 2**failures * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, no secret
-        if error.retry_after_s is None:
-            return min(backoff, self._deployment.max_backoff_s)
-        if error.retry_after_s > self._deployment.max_backoff_s:
-            return None
-        return max(error.retry_after_s, min(backoff, self._deployment.max_backoff_s))
+        asked_for = error.retry_after_s or 0.0
+        # On top of what the host asks for, so that its rows do not all come back at one moment.
+        return None if asked_for > longest else min(asked_for + backoff, longest)
 
     async def _follow(self, url: URL, trail: Trail, errand: _Errand) -> bytes:
         """One try: redirects and body within one deadline, which stands still only while waiting for a slot of ours."""
@@ -217,9 +230,23 @@ class Client:
                         self._check_opt_out(response, redirect=True)
                     return resolve_redirect(url, location)
                 return await errand.read(response)
+            except _TryError as error:
+                if error.slow_down:
+                    self._heed(url, error)
+                raise
             finally:
                 if not response.content.at_eof():
                     response.close()  # what was not read will not be: the connection is of no more use
+
+    def _heed(self, url: URL, error: _TryError) -> None:
+        """Does for the whole host what its answer asks: a pause, or being left alone where that would last too long."""
+        host, server = url.raw_host or "", f"{url.raw_host}:{url.port}"
+        asked_for = error.retry_after_s or 0.0
+        if asked_for > self._deployment.max_backoff_s:
+            self._hosts.leave_alone(server, asked_for, error.rejection)
+            return
+        self._hosts.pause(host, asked_for)
+        self._hosts.failed(server, error.rejection)
 
     def _check_opt_out(self, response: aiohttp.ClientResponse, *, redirect: bool) -> None:
         if not self._settings.respect_opt_out:
@@ -281,11 +308,13 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
         case 408:
             raise _TryError(Reason.TIMEOUT, what)
         case 429:
-            raise _TryError(Reason.RATE_LIMITED, what, retry_after_s=_retry_after(response))
+            raise _TryError(Reason.RATE_LIMITED, what, retry_after_s=_retry_after(response), slow_down=True)
         case _ if 400 <= status < 500:
             raise _TryError(Reason.HTTP_4XX, what)
         case _ if 500 <= status < 600:
-            raise _TryError(Reason.HTTP_5XX, what, retry_after_s=_retry_after(response))
+            after_s = _retry_after(response)
+            slow_down = status == 503 and after_s is not None
+            raise _TryError(Reason.HTTP_5XX, what, retry_after_s=after_s, slow_down=slow_down)
         case _:
             raise _TryError(Reason.PROTOCOL, f"{what}, which leads to no picture")
 

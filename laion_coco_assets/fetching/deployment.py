@@ -64,9 +64,13 @@ class FetchDeployment(BaseModel):
     )
     decode_deadline_s: int = Field(default=60, ge=1, description="for one picture, on a loaded machine too")
     backoff_s: float = Field(default=1.0, gt=0, description="before the first retry, on average; doubles each time")
-    max_backoff_s: float = Field(default=30.0, gt=0, description="between tries; a longer Retry-After ends them")
+    max_backoff_s: float = Field(
+        default=30.0, gt=0, description="between tries; a host that asks for longer is left alone"
+    )
     host_failures: int = Field(
-        default=20, ge=0, description="rows of one host in a row without any answer before it is left alone; 0: never"
+        default=20,
+        ge=0,
+        description="rows of one host in a row without any answer, or answers to slow down, before it is left alone; 0: never",
     )
     host_rest_s: float = Field(default=60.0, gt=0, description="for how long it is left alone")
     allow_networks: Annotated[tuple[str, ...], AfterValidator(_checked_networks)] = Field(
@@ -91,16 +95,16 @@ class FetchDeployment(BaseModel):
         """Seconds on the network that `rows` rows, spread evenly over `hosts` hosts, take at most, whatever servers do.
 
         Each row has `retries` + 1 tries within `total_timeout_s` each, as many rows at once as there are slots; the waits
-        between tries hold no slot, so overlap. With `host_spacing_s`, each of a row's requests, redirects among them, may
-        wait for it. Not in it: decoding, where a picture keeps at most two workers for
+        between tries hold no slot, so overlap. A host may ask for a pause with each try's answer, and its rows wait one
+        behind the other. With `host_spacing_s`, each of a row's requests, redirects among them, may wait for it. Not in it: decoding, where a picture keeps at most two workers for
         `decode_deadline_s` each, and rows that start over for want of memory (`max_bytes_held`); with `robots`, count one more row for each host. A host that never answers
         is left alone after `host_failures` rows, so that a dead one costs far less.
         """
         at_once = min(self.lane().concurrency, self.per_host * hosts)  # chance may give one lane all hosts
         tries = settings.retries + 1
-        requests_a_host = -(-rows // hosts) * tries * (settings.max_redirects + 1)
+        tries_a_host = -(-rows // hosts) * tries
         return (
             -(-rows // at_once) * tries * settings.total_timeout_s
-            + settings.retries * self.max_backoff_s
-            + requests_a_host * self.host_spacing_s
+            + (settings.retries + tries_a_host) * self.max_backoff_s
+            + tries_a_host * (settings.max_redirects + 1) * self.host_spacing_s
         )

@@ -1,4 +1,4 @@
-"""Manners, per host: how many requests at once and how far apart, and leaving alone a host that does not answer."""
+"""Manners, per host: how many requests at once and how far apart, and leaving alone a host that asks so or never answers."""
 
 import asyncio
 from collections import OrderedDict
@@ -11,6 +11,8 @@ from laion_coco_assets.fetching.reasons import Rejection
 
 #: Hosts whose failures are remembered; the longest untouched is forgotten first.
 _REMEMBERED: Final = 50_000
+#: The longest that a host's wish to be left alone is kept.
+_LONGEST_WISH_S: Final = 86_400.0
 
 
 class _Gate:
@@ -52,6 +54,10 @@ class Hosts:
         self._sleep = sleep
         #: When the next request may start, of hosts that have to wait for it, the soonest first.
         self._next: OrderedDict[str, float] = OrderedDict()
+        #: Until when no request may start, of hosts that asked for a pause; the one that asked last is last.
+        self._pauses: OrderedDict[str, float] = OrderedDict()
+        #: Until when a host asked to be left alone, and the reason of its rows until then.
+        self._wishes: OrderedDict[str, tuple[float, Rejection]] = OrderedDict()
         self._gates: dict[str, _Gate] = {}
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
@@ -73,19 +79,45 @@ class Hosts:
         """One of the slots that all hosts share, for who has one of the host's own: `spacing_s` after the host's last.
 
         A host stands in the common line once, however many of its rows wait, so hosts take turns; and while it waits for
-        its spacing it stands in no line and keeps no common slot.
+        its spacing or a pause it stands in no line and keeps no common slot.
         """
         async with self._gates[host].door:
-            while (wait_s := self._next.get(host, 0.0) - self._clock()) > 0:
-                await self._sleep(wait_s)
-            await shared.acquire()
+            while True:
+                while (wait_s := self._wait_s(host)) > 0:
+                    await self._sleep(wait_s)
+                await shared.acquire()
+                if self._wait_s(host) <= 0:
+                    break
+                shared.release()  # the host asked for a pause meanwhile
             self._starts(host)
         try:
             yield
         finally:
             shared.release()
 
+    def _wait_s(self, host: str) -> float:
+        return max(self._next.get(host, 0.0), self._pauses.get(host, 0.0)) - self._clock()
+
+    def pause(self, host: str, pause_s: float) -> None:
+        """The host asked for it: none of its requests starts for so long; its rows wait."""
+        until = self._clock() + pause_s
+        self._pauses[host] = max(until, self._pauses.pop(host, 0.0))
+        if len(self._pauses) > _REMEMBERED:
+            self._pauses.popitem(last=False)
+
+    def leave_alone(self, host: str, wish_s: float, rejection: Rejection) -> None:
+        """The host asked for it: `resting` for so long, a day at most, whatever its other answers are."""
+        if not self._max_failures:
+            return
+        detail = f"not asked: the host wants to be left alone for {wish_s:.0f} s ({rejection.detail})"
+        until = self._clock() + min(wish_s, _LONGEST_WISH_S)
+        self._wishes.pop(host, None)
+        self._wishes[host] = until, Rejection(rejection.reason, detail)
+        if len(self._wishes) > _REMEMBERED:
+            self._wishes.popitem(last=False)
+
     def _starts(self, host: str) -> None:
+        self._pauses.pop(host, None)  # it is over
         if not self._spacing_s:
             return
         now = self._clock()
@@ -96,18 +128,21 @@ class Hosts:
 
     def resting(self, host: str) -> Rejection | None:
         """Why not to ask the host now: the reason seen last, while it is being left alone."""
+        until, wish = self._wishes.get(host, (0.0, None))
+        if wish is not None and self._clock() < until:
+            return wish
         record = self._records.get(host)
         if record is not None and record.last is not None and self._clock() < record.until:
-            detail = f"not asked: {record.failures} rows of this host in a row ended so ({record.last.detail})"
+            detail = f"not asked: {record.failures} in a row of this host ended so ({record.last.detail})"
             return Rejection(record.last.reason, detail)
         return None
 
     def answered(self, host: str) -> None:
-        """The host gave an answer of whatever kind."""
+        """The host gave an answer other than to slow down."""
         self._records.pop(host, None)
 
     def failed(self, host: str, rejection: Rejection) -> None:
-        """A row ended without any answer from the host."""
+        """A row ended without any answer from the host, or it answered to slow down."""
         if not self._max_failures:
             return
         record = self._records.setdefault(host, _Record())

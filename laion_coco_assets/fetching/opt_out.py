@@ -1,7 +1,8 @@
 """Response headers by which a picture's owner refuses its use for machine learning. Parsing only: no policy, no network.
 
-Understood are X-Robots-Tag (Google's grammar, with the directives that img2dataset honours and `none`, their union,
-`noml`, and an `unavailable_after` that has passed), TDM-Reservation (W3C TDMRep) and Content-Usage (the IETF's AIPREF drafts). When in doubt, the owner is right.
+Understood are X-Robots-Tag (Google's grammar, and directives parted by blanks alone, with those that img2dataset
+honours and `none`, their union, `noml`, and an `unavailable_after` that has passed), TDM-Reservation (W3C TDMRep),
+Content-Usage (the IETF's AIPREF drafts) and Content-Signal's `ai-train`. When in doubt, the owner is right.
 """
 
 import re
@@ -20,6 +21,7 @@ _CRAWLER: Final = re.compile(r"\*|[A-Za-z][A-Za-z0-9_.*\-]*(?:/[A-Za-z0-9.]+)?")
 #: Content-Usage keys: ours first, and the wider ones that hold where ours say nothing.
 _USAGE_OURS: Final = ("train-ai", "train-genai", "ai", "genai")
 _USAGE_WIDER: Final = ("tdm", "bots")
+_NO_SIGNAL: Final = re.compile(r'ai-train\s*=\s*"?no"?\s*(;.*)?')
 
 
 def product_token(user_agent: str) -> str:
@@ -43,10 +45,13 @@ def opt_out_signal(
             if directive in directives and scope in (None, "*", product):
                 return f"X-Robots-Tag: {directive}" if scope is None else f"X-Robots-Tag: {scope}: {directive}"
     for value in headers.getall("TDM-Reservation", ()):
-        if any(item.strip() == "1" for item in value.split(",")):
+        if any(item.partition(";")[0].strip(" \t\"'") == "1" for item in value.split(",")):
             return "TDM-Reservation: 1"
     refused = _usage(headers.getall("Content-Usage", ()))
-    return f"Content-Usage: {refused}=n" if refused else None
+    if refused:
+        return f"Content-Usage: {refused}=n"
+    signals = ",".join(headers.getall("Content-Signal", ())).lower().split(",")
+    return "Content-Signal: ai-train=no" if any(_NO_SIGNAL.fullmatch(item.strip()) for item in signals) else None
 
 
 def _robots(value: str, now: datetime) -> Iterable[tuple[str | None, str]]:
@@ -64,17 +69,27 @@ def _robots(value: str, now: datetime) -> Iterable[tuple[str | None, str]]:
             continue
         directive, date = item.strip().lower(), ""
         while ":" in directive:
-            name, _, rest = (part.strip() for part in directive.partition(":"))
+            names, _, rest = directive.partition(":")
+            before, name = _last_word(names)
             if name in _VALUED or not _CRAWLER.fullmatch(name):
                 break  # a value follows
-            scope, directive = name.partition("/")[0], rest
-        name, _, rest = directive.partition(":")
-        if name.strip() != "unavailable_after":
-            yield scope, name.strip().strip("\"'")
+            yield from ((scope, word) for word in before)
+            scope, directive = name.partition("/")[0], rest.strip()
+        names, _, rest = directive.partition(":")
+        before, name = _last_word(names)
+        yield from ((scope, word) for word in before)
+        if name != "unavailable_after":
+            yield scope, name
         elif (then := _date(rest.strip())) is None:
             date = rest.strip()
         elif then <= now:
             yield scope, "unavailable_after"
+
+
+def _last_word(text: str) -> tuple[list[str], str]:
+    """The words that blanks part, without quotes: those before the last, and the last. A value can only follow the last."""
+    words = [word.strip("\"'") for word in text.split()] or [""]
+    return [word for word in words[:-1] if word not in _VALUED], words[-1]
 
 
 def _date(text: str) -> datetime | None:

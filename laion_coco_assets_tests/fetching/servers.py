@@ -301,6 +301,11 @@ async def unavailable(at: Connection) -> None:
 
 
 @behaviour
+async def unavailable_for_a_day(at: Connection) -> None:
+    await at.answer("503 Service Unavailable", b"", "Retry-After: 86400")
+
+
+@behaviour
 async def broken_once(at: Connection) -> None:
     await (at.answer("502 Bad Gateway") if at.before == 0 else good(at))
 

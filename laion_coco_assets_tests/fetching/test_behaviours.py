@@ -42,6 +42,7 @@ EXPECTED: dict[str, Reason | None] = {
     "/slow_down_till_a_date": Reason.RATE_LIMITED,
     "/broken": Reason.HTTP_5XX,
     "/unavailable": Reason.HTTP_5XX,
+    "/unavailable_for_a_day": Reason.HTTP_5XX,
     "/broken_once": None,
     "/rate_limited_once": None,
     "/truncated_once": None,
@@ -168,14 +169,14 @@ def test_a_shard_of_nothing_but_hostile_servers_takes_a_bounded_time():
 def test_the_bound_of_a_shard_is_its_deadlines():
     settings = pictures.settings(total_timeout_s=30.0, retries=2)
     means = FetchDeployment(concurrency=64, per_host=8, max_backoff_s=20.0)
-    # One row: three tries, with two waits between them.
-    assert means.longest_s(settings, rows=1, hosts=1) == 3 * 30 + 2 * 20
+    # One row: three tries, with two waits between them, and a pause that each answer asks for.
+    assert means.longest_s(settings, rows=1, hosts=1) == 3 * 30 + (2 + 3) * 20
     # 80 rows: on one host in ten waves of eight, on many in two of 64.
-    assert means.longest_s(settings, rows=80, hosts=1) == 10 * 3 * 30 + 2 * 20
-    assert means.longest_s(settings, rows=80, hosts=80) == 2 * 3 * 30 + 2 * 20
+    assert means.longest_s(settings, rows=80, hosts=1) == 10 * 3 * 30 + (2 + 240) * 20
+    assert means.longest_s(settings, rows=80, hosts=80) == 2 * 3 * 30 + (2 + 3) * 20
     # Half a second before each of the 40 rows' three tries with up to three redirects, on either of two hosts.
     spaced = means.model_copy(update={"host_spacing_s": 0.5})
-    assert spaced.longest_s(settings, rows=80, hosts=2) == 5 * 3 * 30 + 2 * 20 + 40 * 3 * 4 * 0.5
+    assert spaced.longest_s(settings, rows=80, hosts=2) == 5 * 3 * 30 + (2 + 120) * 20 + 40 * 3 * 4 * 0.5
 
 
 def test_a_body_that_stops_being_http_ends_at_once():

@@ -185,6 +185,102 @@ def test_spacing_is_counted_from_start_to_start():
     assert starts == [("a", 100.0), ("a", 102.5), ("a", 105.0), ("b", 105.0), ("a", 107.5), ("c", 1107.5)]
 
 
+def test_a_pause_that_a_host_asks_for_holds_for_all_its_rows():
+    now, starts = 100.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        await asyncio.sleep(0)
+
+    async def scenario() -> None:
+        hosts = Hosts(2, 0, 1.0, clock=lambda: now, sleep=sleep)
+        line = asyncio.Semaphore(64)
+
+        async def request(host: str, pause_s: float = 0.0) -> None:
+            async with hosts.slot(host), hosts.turn(host, line):
+                starts.append((host, now))
+                await asyncio.sleep(0)
+                if pause_s:
+                    hosts.pause(host, pause_s)
+
+        await request("a", 30.0)
+        hosts.pause("a", 5.0)  # a shorter one ends no longer one
+        await request("b")
+        await asyncio.gather(*(request("a") for _ in range(3)))
+        assert not hosts._pauses
+
+    asyncio.run(scenario())
+    assert starts == [("a", 100.0), ("b", 100.0), ("a", 130.0), ("a", 130.0), ("a", 130.0)]
+
+
+def test_a_pause_asked_for_while_a_row_stands_in_the_common_line_holds_for_it():
+    now, starts = 100.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    async def scenario() -> None:
+        hosts, line = Hosts(2, 0, 1.0, clock=lambda: now, sleep=sleep), asyncio.Semaphore(1)
+
+        async def request() -> None:
+            async with hosts.slot("a"), hosts.turn("a", line):
+                starts.append(now)
+
+        await line.acquire()
+        waiting = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        hosts.pause("a", 7.0)
+        line.release()
+        await waiting
+        assert not line.locked()
+
+    asyncio.run(scenario())
+    assert starts == [107.0]
+
+
+def test_a_host_that_says_how_long_to_leave_it_alone_is_asked_no_more():
+    """By one row, of 429 and 503 alike; the other hosts are none of its affair."""
+    three = {f"host{n}.test": "127.0.0.1" for n in range(3)}
+    with (
+        BadServer() as server,
+        Fetcher(pictures.settings(), means(hosts=three, host_failures=20, per_host=1)) as fetcher,
+    ):
+        first, then = (f"http://host{n}.test:{server.port}" for n in (0, 1))
+        long = list(fetcher.fetch([f"{first}/slow_down_for_a_day", *(f"{first}/good?{n}" for n in range(5))]))
+        down = list(fetcher.fetch([f"{then}/unavailable_for_a_day", f"{then}/good?then"]))
+        (other,) = fetcher.fetch([f"http://host2.test:{server.port}/good?other"])
+    assert [got.reason for got in long] == [Reason.RATE_LIMITED] * 6
+    assert [got.http_status for got in long] == [429] + [None] * 5
+    assert {got.detail for got in long[1:]} == {"not asked: the host wants to be left alone for 86400 s (HTTP 429)"}
+    assert [got.reason for got in down] == [Reason.HTTP_5XX] * 2
+    assert other.reason is None
+    assert set(server.asked) == {"/slow_down_for_a_day", "/unavailable_for_a_day", "/good?other"}
+
+
+def test_a_host_that_only_ever_says_to_slow_down_is_left_alone():
+    settings, two = pictures.settings(retries=2), means(host_failures=5, per_host=1)
+    with BadServer() as server, Fetcher(settings, two) as fetcher:
+        results = list(fetcher.fetch(server.url(f"/slow_down?{n}") for n in range(50)))
+        assert {got.reason for got in results} == {Reason.RATE_LIMITED}
+        assert server.asked.total() == 5
+
+
+def test_a_wish_to_be_left_alone_outlasts_other_answers_and_ends():
+    hosts, now, why = Hosts(1, 2, 10.0, clock=lambda: now[0]), [0.0], Rejection(Reason.RATE_LIMITED, "HTTP 429")
+    hosts.leave_alone("a", 60.0, why)
+    hosts.leave_alone("b", 10.0**9, why)
+    hosts.answered("a")
+    assert hosts.resting("a") is not None
+    assert hosts.resting("c") is None
+    now[0] = 60.0
+    assert hosts.resting("a") is None
+    assert hosts.resting("b") is not None
+    now[0] = 86_400.0  # nobody is left alone for longer than a day without being asked again
+    assert hosts.resting("b") is None
+
+
 def test_hosts_take_turns_however_many_rows_one_has():
     order = []
 
@@ -229,7 +325,7 @@ def test_a_host_that_never_answers_is_left_alone():
         results = list(fetcher.fetch(server.url(f"/closes_at_once?{n}") for n in range(10)))
         good = list(fetcher.fetch([server.url("/good")]))
     assert {got.reason for got in [*results, *good]} == {Reason.REFUSED}
-    assert sum((got.detail or "").startswith("not asked: 3 rows") for got in [*results, *good]) == 8
+    assert sum((got.detail or "").startswith("not asked: 3 in a row") for got in [*results, *good]) == 8
 
 
 def test_a_host_that_answers_is_not_left_alone():

@@ -11,7 +11,7 @@ from laion_coco_assets.fetching.opt_out import opt_out_signal
 
 AGENT = "laion-coco-assets/0.1 (+https://example.org)"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-ROBOTS, TDM, USAGE = "X-Robots-Tag", "TDM-Reservation", "Content-Usage"
+ROBOTS, TDM, USAGE, SIGNAL = "X-Robots-Tag", "TDM-Reservation", "Content-Usage", "Content-Signal"
 
 OPTED_OUT = [
     (ROBOTS, "noai"),
@@ -62,8 +62,23 @@ OPTED_OUT = [
     (ROBOTS, "laion-coco-assets: unavailable_after: 2013-07-03"),
     (ROBOTS, "unavailable_after: 2030-07-03, unavailable_after: 2013-07-03"),
     (ROBOTS, "unavailable_after: nonsense, noai"),
+    (ROBOTS, "noai noimageai"),
+    (ROBOTS, "nofollow\t noai"),
+    (ROBOTS, "say noai"),
+    (ROBOTS, '"noai" "nofollow"'),
+    (ROBOTS, "index follow noai, noarchive"),
+    (ROBOTS, "googlebot: noindex, *: nofollow noai"),
+    (ROBOTS, "laion-coco-assets: nofollow noai"),
+    (ROBOTS, "nofollow laion-coco-assets: noai"),
+    (ROBOTS, "noai googlebot: noindex"),
+    (ROBOTS, "noai max-snippet: -1"),
+    (ROBOTS, "nofollow unavailable_after: 2013-07-03"),
+    (ROBOTS, "noai unavailable_after: 2030-07-03"),
     (TDM, "1"),
     (TDM, " 1 "),
+    (TDM, "1; x"),
+    (TDM, '"1"'),
+    (TDM, "0, '1';policy=x"),
     (TDM, "0, 1"),
     (USAGE, "train-ai=n"),
     (USAGE, "Train-AI=N"),
@@ -74,6 +89,8 @@ OPTED_OUT = [
     (USAGE, "genai=n"),
     (USAGE, "bots=n"),
     (USAGE, "tdm=n, search=y"),
+    (SIGNAL, "ai-train=no"),
+    (SIGNAL, "search=yes, AI-Train = No"),
 ]
 NOT_OPTED_OUT = [
     (ROBOTS, ""),
@@ -102,11 +119,20 @@ NOT_OPTED_OUT = [
     (ROBOTS, "GPTBot: noai, CCBot: noai"),
     (ROBOTS, "otherbot/2.1: none"),
     (ROBOTS, "noaim"),
-    (ROBOTS, "say noai"),
     (ROBOTS, ":"),
+    (ROBOTS, "index follow"),
+    (ROBOTS, "noaim noailing"),
+    (ROBOTS, "googlebot: noindex noai"),
+    (ROBOTS, "nofollow googlebot: noai"),
+    (ROBOTS, "max-image-preview: none noarchive"),
+    (ROBOTS, "nofollow unavailable_after: 2030-07-03"),
+    (ROBOTS, "unavailable_after nofollow"),
+    (ROBOTS, "nofollow unavailable_after"),
     (TDM, "0"),
     (TDM, ""),
     (TDM, "11"),
+    (TDM, "0; 1"),
+    (TDM, '"0"'),
     (TDM, "true"),
     (USAGE, "train-ai=y"),
     (USAGE, "search=n"),
@@ -115,6 +141,8 @@ NOT_OPTED_OUT = [
     (USAGE, "bots=n, train-ai=y"),
     (USAGE, "train-ai=n, train-ai=y"),
     (USAGE, "=n"),
+    (SIGNAL, "ai-train=yes, search=no, ai-input=no"),
+    (SIGNAL, "ai-train"),
     ("X-Robots", "noai"),
     ("TDM-Policy", "https://example.org/policy.json"),
     ("Content-Type", "noai"),
@@ -165,10 +193,10 @@ def test_a_redirects_indexing_directives_speak_of_the_link(line: tuple[str, str]
         assert found == signal(line)
 
 
-@given(st.lists(st.tuples(st.sampled_from((ROBOTS, TDM, USAGE)), st.text()), max_size=5))
+@given(st.lists(st.tuples(st.sampled_from((ROBOTS, TDM, USAGE, SIGNAL)), st.text()), max_size=5))
 def test_any_header_has_a_verdict(lines: list[tuple[str, str]]):
     found = signal(*lines)
-    assert found is None or found.partition(": ")[0] in (ROBOTS, TDM, USAGE)
+    assert found is None or found.partition(": ")[0] in (ROBOTS, TDM, USAGE, SIGNAL)
 
 
 def test_a_date_counts_from_its_own_moment_on():
