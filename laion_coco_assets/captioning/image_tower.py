@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
-from open_clip.modified_resnet import Bottleneck, ModifiedResNet
+from open_clip.modified_resnet import AttentionPool2d, Bottleneck, ModifiedResNet
 from torch import nn
+from torch.nn.functional import linear
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from laion_coco_assets.captioning.packing import pack, pack_with_relu
@@ -15,7 +16,8 @@ def speed_up(model: Any) -> torch.memory_format:
 
     A ModifiedResNet (RN50x64) in eval mode gets its batch norms folded into the convolutions before them, in float32
     whatever it computes in, and its weights in channels_last, on a CPU as its kernels read them, the ReLUs done by the
-    convolutions. Any other tower is left as it is: transformers are matrix products already.
+    convolutions, and an attention pooling that computes only what is used. Any other tower is left as it is:
+    transformers are matrix products already.
     """
     tower = getattr(model, "visual", None)
     if not isinstance(tower, ModifiedResNet) or tower.training:
@@ -36,7 +38,41 @@ def speed_up(model: Any) -> torch.memory_format:
             pack_with_relu(block, "conv3", "act3")
         else:
             pack(block)
+    if isinstance(tower.attnpool, AttentionPool2d):
+        tower.attnpool = MeanAttention(tower.attnpool)
     return torch.channels_last
+
+
+class MeanAttention(nn.Module):
+    """Takes over an `AttentionPool2d`: the same numbers but for rounding, at a hundredth of the arithmetic.
+
+    The library's pooling attends from every place of the map and keeps what the mean's query got. With one query a head
+    its key and value projections need not be made for each place either: the query is taken through the keys' weights
+    instead, and the places' average through the values'. The keys' bias adds the same to all scores of a head, so it drops
+    out. For RN50x64 that is 4 % of the tower's products.
+    """
+
+    def __init__(self, pool: AttentionPool2d) -> None:
+        super().__init__()
+        self.positional_embedding = pool.positional_embedding
+        self.q_proj, self.k_proj, self.v_proj, self.c_proj = pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj
+        self.heads = pool.num_heads
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """[images, channels, height, width] to [images, output]."""
+        images, channels = maps.shape[:2]
+        places = maps.permute(0, 2, 3, 1).reshape(images, -1, channels)
+        places = torch.cat([places.mean(dim=1, keepdim=True), places], dim=1)
+        places = places + self.positional_embedding.to(places.dtype)
+        dim = channels // self.heads
+        queries = linear(places[:, 0], self.q_proj.weight, self.q_proj.bias) * dim**-0.5
+        by_head = queries.view(images, self.heads, dim).transpose(0, 1)
+        keys, values = (each.weight.view(self.heads, dim, channels) for each in (self.k_proj, self.v_proj))
+        through_keys = torch.bmm(by_head, keys).permute(1, 2, 0)  # [images, channels, heads]
+        weights = torch.softmax(torch.bmm(places, through_keys), dim=1)
+        averages = torch.bmm(weights.transpose(1, 2), places).transpose(0, 1)  # [heads, images, channels]
+        attended = torch.bmm(averages, values.transpose(1, 2)).transpose(0, 1).reshape(images, channels)
+        return self.c_proj(attended + self.v_proj.bias)  # type: ignore[no-any-return]
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
