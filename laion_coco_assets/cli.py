@@ -13,6 +13,7 @@ from laion_coco_assets.commands.options import (
     Device,
     Dtype,
     FetchConcurrency,
+    FetchLanes,
     HostSpacing,
     MaxSamples,
     Profile,
@@ -70,6 +71,7 @@ def run(
         int, typer.Option(min=0, help="Images that go through a model together; 0 picks itself from free memory.")
     ] = 0,
     fetch_concurrency: FetchConcurrency = 64,
+    fetch_lanes: FetchLanes = 1,
     host_spacing: HostSpacing = 0.0,
     allow_network: AllowNetwork = None,
     removals: Removals = "",
@@ -93,6 +95,7 @@ def run(
         dtype=dtype,
         batch_size=batch_size,
         fetch_concurrency=fetch_concurrency,
+        fetch_lanes=fetch_lanes,
         host_spacing=host_spacing,
         allow_networks=tuple(allow_network or ()),
         removals=removals,
@@ -110,6 +113,7 @@ def fetch(
     profile: Profile = "laion-coco",
     shards: Shards = None,
     fetch_concurrency: FetchConcurrency = 64,
+    fetch_lanes: FetchLanes = 1,
     host_spacing: HostSpacing = 0.0,
     allow_network: AllowNetwork = None,
     retry: Annotated[
@@ -139,6 +143,7 @@ def fetch(
         data_dir=data_dir,
         source=source,
         fetch_concurrency=fetch_concurrency,
+        fetch_lanes=fetch_lanes,
         host_spacing=host_spacing,
         allow_networks=tuple(allow_network or ()),
     )

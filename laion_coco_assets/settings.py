@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from laion_coco_assets.errors import UserError
 
 #: Each setting's environment variable is this and the setting's name in capitals.
 PREFIX: Final = "LAION_COCO_"
+#: Flags that name one each time they are given.
+_REPEATED_FLAGS: Final = {"allow_networks": "allow_network"}
 
 
 class Settings(BaseModel):
@@ -65,6 +67,13 @@ class Settings(BaseModel):
         """Where source shards are looked for."""
         return self.source or f"{self.data_dir.rstrip('/')}/source"
 
+    @field_validator("fetch_lanes")
+    @classmethod
+    def _has_enough_to_share(cls, lanes: int, info: ValidationInfo) -> int:
+        if lanes > (concurrency := info.data.get("fetch_concurrency", lanes)):
+            raise ValueError(f"should be at most {concurrency}, the requests in flight that lanes share")
+        return lanes
+
     @field_validator("allow_networks")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,7 +99,7 @@ class Settings(BaseModel):
     @classmethod
     def from_flags(cls, **given: Any) -> Self:
         """Settings from the command line's flags; raises UserError that names the flag."""
-        return cls._checked(given, lambda name: "--" + name.removesuffix("s").replace("_", "-"))
+        return cls._checked(given, lambda name: "--" + _REPEATED_FLAGS.get(name, name).replace("_", "-"))
 
     @classmethod
     def _checked(cls, given: Mapping[str, Any], said_as: Callable[[str], str]) -> Self:

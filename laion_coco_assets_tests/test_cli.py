@@ -16,7 +16,10 @@ import typer
 from PIL import Image
 
 from laion_coco_assets import cli
+from laion_coco_assets.resources.build import build_resources
+from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore, StageKey
 from laion_coco_assets_tests.conftest import DemoRun
@@ -125,6 +128,26 @@ def test_run_on_a_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (row,) = stage_rows(ShardStore(out), Stage.PUBLISHED, "photos")
     assert (row["URL"], row["TEXT"]) == ("photos/grey.png", "grey")
     assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
+
+
+@pytest.mark.parametrize(("command", "work"), [("run", "run_and_report"), ("fetch", "fetch_and_report")])
+def test_flags_of_the_network_reach_the_fetcher(
+    source: Path, command: str, work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Settings] = []
+
+    def note(settings: Settings, *_: object, **__: object) -> int:
+        given.append(settings)
+        return 0
+
+    monkeypatch.setattr(f"laion_coco_assets.terminal.{work}", note)
+    flags = ["--fetch-concurrency", "48", "--fetch-lanes", "2", "--host-spacing", "0.5"]
+    where = ["--source", str(source), "--data-dir", str(tmp_path / "out"), "--allow-network", "127.0.0.0/8"]
+    assert laion_coco(command, *where, *flags, monkeypatch=monkeypatch) == 0
+    (settings,) = given
+    deployment = build_resources(settings, load_profile("laion-coco"))["fetcher"].deployment()
+    assert (deployment.concurrency, deployment.lanes, deployment.host_spacing_s) == (48, 2, 0.5)
+    assert deployment.allow_networks == ("127.0.0.0/8",)
 
 
 def test_fetch_alone_and_again(

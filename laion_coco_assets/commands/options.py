@@ -30,6 +30,10 @@ Removals = Annotated[
 Device = Annotated[str, typer.Option(help="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps or cpu.")]
 Profile = Annotated[str, typer.Option(help="A shipped profile (laion-coco, laion-idle-cap, demo) or a TOML file.")]
 FetchConcurrency = Annotated[int, typer.Option(min=1, help="Requests in flight.")]
+FetchLanes = Annotated[
+    int,
+    typer.Option(min=1, max=64, help="Processes that fetch, each host with one of them; at most --fetch-concurrency."),
+]
 HostSpacing = Annotated[float, typer.Option(min=0, help="Seconds between two requests to one host, at least.")]
 AllowNetwork = Annotated[
     list[str] | None,

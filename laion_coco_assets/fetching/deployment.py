@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from laion_coco_assets.ahead import usable_cpus
 from laion_coco_assets.fetching.addresses import parse_networks
@@ -82,6 +82,13 @@ class FetchDeployment(BaseModel):
     )
     nameservers: tuple[str, ...] = Field(default=(), description="address or address:port; the system's if empty")
     ca_file: Path | None = Field(default=None, description="PEM; trusted instead of the system's authorities")
+
+    @field_validator("lanes")
+    @classmethod
+    def _has_enough_to_share(cls, lanes: int, info: ValidationInfo) -> int:
+        if lanes > (concurrency := info.data.get("concurrency", lanes)):
+            raise ValueError(f"should be at most {concurrency}, the requests in flight that lanes share")
+        return lanes
 
     def lane(self) -> Self:
         """One of `lanes`: its share of what may be used at once."""

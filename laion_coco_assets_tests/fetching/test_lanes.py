@@ -1,16 +1,22 @@
 """Several processes fetch as one does: same results, same order, same manners; and one that dies takes no row with it."""
 
+import asyncio
+import json
 import os
 import signal
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from laion_coco_assets.errors import UserError
+from laion_coco_assets.fetching import lane_worker
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
 from laion_coco_assets.fetching.lanes import _PROGRAM
+from laion_coco_assets.fetching.outcome import Means
 from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets_tests.dagster_server import wait_for
 from laion_coco_assets_tests.fetching import pictures
@@ -118,9 +124,68 @@ def test_deaths_are_forgotten_after_many_answers(monkeypatch: pytest.MonkeyPatch
             os.kill(pid, signal.SIGKILL)
 
 
+WRITES_DOWN_WHAT_IT_IS_ASKED = """
+import json, os
+from laion_coco_assets.fetching.lane_worker import _Lane
+
+take = _Lane.take
+
+def write_down(lane, question):
+    with open(f"FOLDER/{os.getpid()}", "a") as file:
+        file.write(json.dumps(question) + "\\n")
+    take(lane, question)
+
+_Lane.take = write_down
+"""
+
+
+@pytest.mark.timeout(240)
+def test_more_rows_than_fit_into_memory_come_through_all_lanes_even_if_one_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane starts a row only as it hears that others were given back, and so must its successor."""
+    writes_down = WRITES_DOWN_WHAT_IT_IS_ASKED.replace("FOLDER", str(tmp_path))
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", f"{writes_down}\n{_PROGRAM}")
+    held = 6 * len(pictures.JPEG)
+    with BadServer() as server, Fetcher(pictures.settings(), means(2, server, max_bytes_held=held)) as fetcher:
+        found = 0
+        for each in fetcher.fetch(urls(("/good",), times=20)):
+            assert each.reason is None
+            found += 1
+            if found == 80:
+                before = processes(fetcher)
+                os.kill(before[0], signal.SIGKILL)
+        assert found == 160
+        (successor,) = set(processes(fetcher)) - set(before)
+    what, _, row, _ = json.loads((tmp_path / str(successor)).read_text().splitlines()[0])
+    assert what == "advance"
+    assert row > 0
+
+
+def test_nothing_of_a_call_is_kept_once_it_has_ended() -> None:
+    with BadServer() as server, Fetcher(pictures.settings(), means(2, server)) as fetcher:
+        assert {each.reason for each in fetcher.fetch(urls(("/good",)))} == {None}
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), fetcher._loop).result(60)  # after what was asked before
+        assert fetcher._lanes is not None
+        assert [lane._given_back for lane in fetcher._lanes._lanes] == [{}, {}]
+
+
+def test_a_lane_keeps_nothing_of_a_call_that_has_ended() -> None:
+    async def scenario() -> None:
+        made = Means(pictures.settings(), FetchDeployment())
+        lane = lane_worker._Lane(made, cast("asyncio.StreamWriter", None))
+        for question in (("advance", 1, 0), ("advance", 2, 0), ("end", 1, 0)):
+            lane.take((*question, None))
+        assert set(lane._calls) == {2}
+        await made.close()
+
+    asyncio.run(scenario())
+
+
 NO_PYTHON = "import sys; sys.executable = '/no/such/python'"
 NO_LIMIT = """
 from laion_coco_assets.errors import UserError
+from laion_coco_assets.fetching import lane_worker
 from laion_coco_assets.fetching.workers import _Worker
 
 async def start(orders):
