@@ -107,6 +107,9 @@ class _Worker:
         try:
             async with asyncio.timeout(_START_DEADLINE_S):
                 ready = await worker._output.read(1)
+        except TimeoutError:  # no picture's, which `judge` would take it for
+            await worker.end()
+            raise RuntimeError(f"a decoding worker did not start within {_START_DEADLINE_S:.0f} s") from None
         except BaseException:
             await worker.end()
             raise
