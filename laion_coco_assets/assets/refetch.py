@@ -12,7 +12,7 @@ from laion_coco_assets.assets.stage import Rows, Work
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.duplicates import SampleIds, SeenUrls
 from laion_coco_assets.fetching.reasons import Reason
-from laion_coco_assets.fetching.rows import fetched_row
+from laion_coco_assets.fetching.rows import appendable, fetched_row
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import Replacing, ShardStore
@@ -104,7 +104,10 @@ def _with_fetched(
     for wanted, run in groupby(batch.column("reason").to_pylist(), lambda reason: reason in reasons):
         rows = batch.slice(start, sum(1 for _ in run))
         start += rows.num_rows
-        yield [fetched_row(row, next(fetched), ids) for row in rows.to_pylist()] if wanted else rows
+        if wanted:
+            yield from appendable(fetched_row(row, next(fetched), ids) for row in rows.to_pylist())
+        else:
+            yield rows
 
 
 def _is_wanted(row: dict[str, Any], reasons: Set[Reason]) -> bool:

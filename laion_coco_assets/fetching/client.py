@@ -16,9 +16,11 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
 from yarl import URL
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_socket_factory, parse_networks
 from laion_coco_assets.fetching.budget import OverBudgetError
 from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.descriptors import lacking
 from laion_coco_assets.fetching.hosts import Hosts
 from laion_coco_assets.fetching.opt_out import opt_out_signal, product_token
 from laion_coco_assets.fetching.reasons import TRANSIENT, Reason, RejectedError
@@ -125,7 +127,9 @@ class Client:
         await self._resolver.close()
 
     async def download(self, url: URL, trail: Trail, hold: Callable[[int], None]) -> bytes:
-        """The body that `url` leads to, at most `settings.max_bytes`. Raises RejectedError.
+        """The body that `url` leads to, at most `settings.max_bytes`.
+
+        Raises RejectedError, or UserError if this machine can open no connection.
 
         `hold(n)` is told how many bytes of the body are held; what it raises ends the download at once.
         """
@@ -334,7 +338,10 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
 
 @contextmanager
 def _explained(trail: Trail) -> Iterator[None]:  # noqa: C901, PLR0912 - one branch per kind of failure
-    """Turns what aiohttp and the operating system raise into a _TryError with its reason."""
+    """Turns what aiohttp and the operating system raise into a _TryError with its reason.
+
+    Raises UserError where this machine is to blame.
+    """
     try:
         yield
     except RejectedError as error:
@@ -351,7 +358,7 @@ def _explained(trail: Trail) -> Iterator[None]:  # noqa: C901, PLR0912 - one bra
             raise _TryError(Reason.TRUNCATED, "the encrypted connection broke within the body") from None
         raise _TryError(Reason.TLS, _tls_detail(error)) from None
     except aiohttp.ClientConnectorError as error:
-        raise _connection_error(error.os_error) from None
+        raise lacking(error.os_error) or _connection_error(error.os_error) from None
     except aiohttp.ClientPayloadError as error:
         raise _TryError(Reason.TRUNCATED, f"the body broke off ({type(error.__cause__ or error).__name__})") from None
     except aiohttp.InvalidURL:
@@ -359,11 +366,13 @@ def _explained(trail: Trail) -> Iterator[None]:  # noqa: C901, PLR0912 - one bra
     except (aiohttp.ClientResponseError, HttpProcessingError) as error:
         said = _OWN_BYTES.split(" ".join(error.message.split()), maxsplit=1)[0]
         raise _TryError(Reason.PROTOCOL, said[:200] or "malformed answer") from None
-    except (aiohttp.ServerDisconnectedError, OSError):
+    except (aiohttp.ServerDisconnectedError, OSError) as error:
+        if isinstance(error, OSError) and (ours := lacking(error)) is not None:
+            raise ours from None
         if trail.answered:
             raise _TryError(Reason.TRUNCATED, "the connection broke within the body") from None
         raise _TryError(Reason.REFUSED, "the connection was closed without an answer") from None
-    except OverBudgetError:
+    except (OverBudgetError, UserError):
         raise
     except Exception as error:  # what a stranger's server can make an HTTP client raise has no end
         logger.warning(

@@ -104,7 +104,7 @@ class Fetcher:
 
         A URL that was in `urls` before, or in `seen`, is a duplicate_url and not asked for again. Closing the iterator,
         or leaving its loop by an exception, ends what is under way before it returns. Raises RuntimeError if the
-        fetcher is not entered, or no decoding worker can be started.
+        fetcher is not entered, or no decoding worker can be started; UserError if this machine has no descriptors left.
         """
         self._check_entered()
         known = seen if seen is not None else SeenUrls()

@@ -7,6 +7,7 @@ from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
 from laion_coco_assets.fetching.client import Client, Trail
 from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.descriptors import raise_limit
 from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.urls import check_url
 from laion_coco_assets.fetching.workers import DecodeWorkers
@@ -39,10 +40,13 @@ class Fetched:
 class Means:
     """A client and decoding workers. Belongs to the event loop that is running when it is made.
 
+    Raises this process's limit of open files as far as it may.
+
     Raises UserError if the deployment's `ca_file` can not be used.
     """
 
     def __init__(self, settings: FetchSettings, deployment: FetchDeployment) -> None:
+        raise_limit()
         self._limit = deployment.max_bytes_held
         self._max_bytes = settings.max_bytes
         self._client = Client(settings, deployment, tls_context(deployment))

@@ -3,19 +3,23 @@
 import hashlib
 import json
 import re
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice, tee
 from typing import TYPE_CHECKING, Final
 
 from laion_coco_assets.fetching.duplicates import SampleIds, SeenUrls
-from laion_coco_assets.shards.joining import Row, chunks
+from laion_coco_assets.shards.joining import Row
 from laion_coco_assets.shards.source import SourceShard
 
 if TYPE_CHECKING:
     from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 
+#: What is appended to a stage file at once: more would cost memory, less would cost time.
 _APPEND_ROWS: Final = 50
+_APPEND_BYTES: Final = 16 << 20
+_APPEND_SECONDS: Final = 5.0
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -48,9 +52,24 @@ def fetch_shard(
     else:
         fetched = fetcher.fetch(urls(), seen)
     with closing(fetched):
-        yield from chunks(
-            (fetched_row(row, result, ids) for row, result in zip(ours, fetched, strict=True)), _APPEND_ROWS
-        )
+        yield from appendable(fetched_row(row, result, ids) for row, result in zip(ours, fetched, strict=True))
+
+
+def appendable(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows of FETCHED_IMAGES in lists, each cut at 50 rows, 16 MiB of images or 5 s, whichever comes first.
+
+    Nothing else bounds what is held of rows that the fetcher has given back, nor how many a killed run has lost.
+    """
+    some: list[Row] = []
+    size, since = 0, time.monotonic()
+    for row in rows:
+        some.append(row)
+        size += row["image_bytes"] or 0
+        if len(some) >= _APPEND_ROWS or size >= _APPEND_BYTES or time.monotonic() - since >= _APPEND_SECONDS:
+            yield some
+            some, size, since = [], 0, time.monotonic()
+    if some:
+        yield some
 
 
 def fetched_row(source: Row, result: "Fetched", ids: SampleIds) -> Row:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.decode import ImageInfo, ImageLimits
 from laion_coco_assets.fetching.decode_worker import HEADER, READY, Orders
 from laion_coco_assets.fetching.reasons import Reason, Rejection
@@ -53,7 +54,8 @@ class DecodeWorkers:
     async def judge(self, data: bytes) -> Judged | Rejection:
         """`decode.inspect`'s verdict. A picture that crashes two workers, or keeps one too long, is a decode_error.
 
-        Raises RuntimeError when no worker can be started at all: that is no picture's fault.
+        Raises RuntimeError when no worker comes up, UserError when the machine starts no process: that is no picture's
+        fault.
         """
         async with self._slots:
             for _ in range(2):  # a worker may also die of the machine's own trouble; the picture gets a second one
@@ -93,20 +95,29 @@ class _Worker:
     async def start(cls, orders: Orders) -> "_Worker":
         # A fresh interpreter rather than multiprocessing: nothing of the parent's memory, locks or sockets is in it,
         # and no script of the user's is imported a second time.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-c",
-            _PROGRAM,
-            json.dumps(asdict(orders)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-c",
+                _PROGRAM,
+                json.dumps(asdict(orders)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
+            )
+        except OSError as error:  # its number says little: uvloop loses it
+            raise UserError(
+                f"this machine can not start a decoding process ({error}): it may lack files (`ulimit -n`), processes "
+                "(`ulimit -u`) or memory; raise the limit, or lower --fetch-concurrency (LAION_COCO_FETCH_CONCURRENCY)"
+            ) from None
         worker = cls(process)
         try:
             async with asyncio.timeout(_START_DEADLINE_S):
                 ready = await worker._output.read(1)
+        except TimeoutError:  # no picture's, which `judge` would take it for
+            await worker.end()
+            raise RuntimeError(f"a decoding worker did not start within {_START_DEADLINE_S:.0f} s") from None
         except BaseException:
             await worker.end()
             raise

@@ -410,6 +410,7 @@ class StageWriter:
         with pq.ParquetWriter(sunk, self._schema, **_encoding(self._schema), write_page_checksum=True) as writer:
             for table in self._row_groups(_IMAGE_ROW_GROUP_ROWS if images else _ROW_GROUP_ROWS):
                 writer.write_table(table, row_group_size=table.num_rows)
+                del table  # before the next is put together
             said = {
                 "stage": self._key.stage,
                 "shard": self._key.shard,
@@ -434,11 +435,17 @@ class StageWriter:
                         size += image_bytes
                         if count == rows or size >= _ROW_GROUP_BYTES:
                             waiting.append(batch.slice(start, i + 1 - start))
-                            yield pa.Table.from_batches(waiting, self._schema).combine_chunks()
-                            waiting, count, size, start = [], 0, 0, i + 1
+                            yield self._combined(waiting)
+                            count, size, start = 0, 0, i + 1
                     waiting.append(batch.slice(start))
         if count:
-            yield pa.Table.from_batches(waiting, self._schema).combine_chunks()
+            yield self._combined(waiting)
+
+    def _combined(self, batches: list[pa.RecordBatch]) -> pa.Table:
+        """One table of all; `batches` is empty behind it, so that nothing is held twice."""
+        table = pa.Table.from_batches(batches, self._schema).combine_chunks()
+        batches.clear()
+        return table
 
 
 def _digest(*material: Any) -> str:
@@ -484,9 +491,13 @@ class _HashingSink(io.RawIOBase):
 
 
 def _encoding(schema: pa.Schema) -> dict[str, Any]:
-    """zstd and dictionaries for all but image bytes, which are compressed already and never alike."""
+    """zstd and dictionaries for all but image bytes, which are compressed already and never alike.
+
+    A page is cut only behind a write batch and is in memory twice, so each image is a batch of its own.
+    """
     leaves = [f"{each.name}.list.element" if pa.types.is_list(each.type) else each.name for each in schema]
     return {
+        "write_batch_size": 1 if "image" in leaves else None,
         "compression": {leaf: "NONE" if leaf == "image" else "ZSTD" for leaf in leaves},
         "use_dictionary": [leaf for leaf in leaves if leaf != "image"] if "image" in leaves else True,
     }

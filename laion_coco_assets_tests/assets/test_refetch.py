@@ -15,14 +15,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_coco_assets.assets import stage
+from laion_coco_assets.assets.refetch import refetch_shard
 from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.definitions import build_defs
+from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.duplicates import SampleIds
+from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
+from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets.fetching.rows import fetched_row
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.resources.store import SourceResource
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.schemas import SOURCE, Stage
 from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import ShardStore, StageKey
 from laion_coco_assets_tests.fetching import pictures
@@ -147,7 +153,7 @@ import os, signal, sys
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.runner import run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.schemas import SOURCE, Stage
 
 class Until(NoProgress):
     rows = 0
@@ -236,6 +242,23 @@ def test_a_run_that_tries_again_for_another_shard_asks_for_none_twice(
         assert [[each["run"] for each in some] for some in refetches.values()] == [[result.run_id]] * 2
         assert run(instance, SourceResource(source=source), "transient").success  # another run asks again
         assert [len(store.need(STAGE, shard).metadata["refetches"]) for shard in shards] == [2, 2]
+
+
+def test_fetched_rows_are_handed_on_before_their_images_are_many(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.rows._APPEND_BYTES", 2 * len(pictures.JPEG))
+    store = ShardStore(tmp_path)
+    given = dict.fromkeys(SOURCE.names)
+    with store.write(StageKey(STAGE, "s", "f")) as writer:
+        for row in range(10):
+            source = given | {"row": row, "sample_id": f"{row:032x}", "URL": web.server.url(f"/good?again{row}")}
+            writer.append([fetched_row(source, Fetched(Reason.TIMEOUT, "no answer in time"), SampleIds())])
+    means = FetchDeployment(allow_networks=("127.0.0.0/8",), decode_workers=1)
+    with Fetcher(pictures.settings(), means) as fetcher:
+        handed_on = list(refetch_shard(store, "s", fetcher, {Reason.TIMEOUT}, 0))
+    assert [len(some) for some in handed_on] == [2] * 5
+    assert {row["image"] for some in handed_on for row in some} == {pictures.JPEG}
 
 
 def test_a_file_of_other_settings_is_not_mixed(copy: Settings, tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 import asyncio
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SampleIds
 from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 from laion_coco_assets.fetching.reasons import Reason
-from laion_coco_assets.fetching.rows import fetch_shard, fetched_row
+from laion_coco_assets.fetching.rows import appendable, fetch_shard, fetched_row
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.runner import run_shards
 from laion_coco_assets.settings import Settings
@@ -117,6 +120,57 @@ def test_a_row_that_fails_ends_what_is_asked_for_behind_it(tmp_path: Path, monke
             while server.at_once:  # what is never closed ends in pytest's timeout
                 pass
             assert failure.value.__traceback__ is not None  # which holds on to all that was under way
+
+
+def test_rows_are_handed_on_before_they_are_many_large_or_old(monkeypatch: pytest.MonkeyPatch):
+    def cut(*sizes: int | None) -> list[int]:
+        return [len(some) for some in appendable({"image_bytes": size} for size in sizes)]
+
+    assert cut() == []
+    assert cut(*[None] * 120) == [50, 50, 20]
+    assert cut(*[20_000_000] * 3) == [1, 1, 1]
+    assert cut(*[9 << 20, None] * 4) == [3, 4, 1]
+    now = iter(range(100))
+    monkeypatch.setattr("laion_coco_assets.fetching.rows.time.monotonic", lambda: 2.0 * next(now))
+    assert cut(*[1] * 7) == [3, 3, 1]  # a row every two seconds
+
+
+_KEEPS = """
+import resource, sys
+from pathlib import Path
+from upath import UPath
+from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.fetcher import Fetcher
+from laion_coco_assets.fetching.rows import fetch_shard
+from laion_coco_assets.shards.image_sources import FolderShard
+from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets_tests.fetching import pictures
+
+folder = Path(sys.argv[1])
+source, store = FolderShard("s", UPath(folder / "source")), ShardStore(folder / "out")
+settings, means = pictures.settings(max_bytes=20_000_000), FetchDeployment(decode_workers=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with Fetcher(settings, means) as fetcher, store.write(StageKey("fetched_images", "s", "f")) as writer:
+    for rows in fetch_shard(source, fetcher, 0):
+        writer.append(rows)
+print(store.need("fetched_images", "s").rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+def test_large_images_take_bounded_memory_on_their_way_into_the_file(tmp_path: Path):
+    """A few times a row group's 128 MiB, however many rows there are."""
+    (tmp_path / "source").mkdir()
+    first = tmp_path / "source" / "0.jpg"
+    first.write_bytes(pictures.JPEG + bytes(19_000_000))
+    for number in range(1, 30):
+        os.link(first, first.with_name(f"{number}.jpg"))
+    command = [sys.executable, "-c", _KEEPS, str(tmp_path)]
+    kept = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    assert kept.returncode == 0, kept.stderr
+    rows, held = (int(word) for word in kept.stdout.split())
+    assert rows == 30
+    assert held < 1_200_000_000
 
 
 def test_a_shard_of_repeated_unusable_urls_passes_its_checks(tmp_path: Path):

@@ -153,6 +153,17 @@ def test_a_picture_that_crashes_every_decoder_is_a_decode_error_and_the_next_one
     asyncio.run(scenario())
 
 
+def test_a_worker_that_does_not_start_is_no_pictures_fault(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("laion_coco_assets.fetching.workers._PROGRAM", "import sys; sys.stdin.read()")
+    monkeypatch.setattr("laion_coco_assets.fetching.workers._START_DEADLINE_S", 0.1)
+
+    async def scenario() -> None:
+        with pytest.raises(RuntimeError, match="did not start within"):
+            await workers().judge(pictures.JPEG)
+
+    asyncio.run(scenario())
+
+
 def test_cancelling_ends_the_worker_that_was_asked():
     async def scenario() -> None:
         pool = workers()

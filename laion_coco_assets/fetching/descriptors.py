@@ -1,0 +1,36 @@
+"""Sockets and pipes: as many as the system lets this process have, and what to say when they run out."""
+
+import errno
+from contextlib import suppress
+from typing import Final
+
+from laion_coco_assets.errors import UserError
+
+try:
+    import resource
+except ImportError:  # not POSIX: no such limit
+    resource = None  # type: ignore[assignment]
+
+_LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: More than any `concurrency` asks for; some systems grant a thousand million, which children would walk over.
+_ENOUGH: Final = 65_536
+
+
+def raise_limit() -> None:
+    """Lets this process open as many files as its hard limit grants: the soft one is made for programs that open few."""
+    if resource is not None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            with suppress(OSError, ValueError):  # macOS has another limit below the one it names
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def lacking(error: OSError) -> UserError | None:
+    """What to tell the user if this machine has no socket, pipe or memory for one left: no server's fault, and no row's."""
+    if error.errno not in _LACKING:
+        return None
+    return UserError(
+        f"this machine has too few sockets or files for so many requests at once ({errno.errorcode[error.errno]}): "
+        "raise the limit (`ulimit -n`), or lower --fetch-concurrency (LAION_COCO_FETCH_CONCURRENCY)"
+    )

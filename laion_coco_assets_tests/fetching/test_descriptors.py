@@ -1,0 +1,53 @@
+"""What this machine lacks is said of this machine: no row, and no server, is blamed for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from laion_coco_assets_tests.fetching.servers import BadServer
+
+_FETCHES = """
+import resource, sys
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.fetcher import Fetcher
+from laion_coco_assets_tests.fetching import pictures
+
+base, hard = sys.argv[1], int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+means = FetchDeployment(
+    allow_networks=("127.0.0.0/8",), concurrency=300, per_host=300, decode_workers=1, backoff_s=0.001, host_failures=3
+)
+reasons = set()
+try:
+    with Fetcher(pictures.settings(), means) as fetcher:
+        assert [fetched.reason for fetched in fetcher.fetch([base])] == [None]  # so that the decoder runs
+        for fetched in fetcher.fetch(f"{base}?{number}" for number in range(300)):
+            reasons.add(str(fetched.reason))
+except UserError as error:
+    print(error)
+print(sorted(reasons))
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+
+
+def fetch(hard: int) -> list[str]:
+    with BadServer() as server:
+        command = [sys.executable, "-c", _FETCHES, server.url("/good"), str(hard)]
+        fetched = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    assert fetched.returncode == 0, fetched.stderr
+    return fetched.stdout.splitlines()
+
+
+def test_the_soft_limit_of_open_files_is_raised() -> None:
+    assert fetch(hard=1024) == ["['None']"]
+
+
+def test_want_of_descriptors_ends_the_fetch_and_rejects_no_row() -> None:
+    said, reasons = fetch(hard=64)
+    assert "too few sockets" in said
+    assert "ulimit -n" in said
+    assert "--fetch-concurrency" in said
+    assert reasons in ("['None']", "[]")
