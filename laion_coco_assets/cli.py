@@ -83,7 +83,7 @@ def run(
     """
     from laion_coco_assets.settings import Settings
     from laion_coco_assets.shards.source import list_sources
-    from laion_coco_assets.terminal import run_and_report
+    from laion_coco_assets.terminal import ask_for_contact, run_and_report
 
     settings = Settings.from_flags(
         profile=profile,
@@ -100,6 +100,7 @@ def run(
     found = list_sources(source)
     with interruptible():
         selected = select(list(found), shards, source)
+        ask_for_contact(profile, found[selected[0]], err)
         raise typer.Exit(run_and_report(settings, selected, out, err, max_samples=max_samples))
 
 
@@ -132,7 +133,7 @@ def fetch(
     from laion_coco_assets.shards.schemas import Stage
     from laion_coco_assets.shards.source import list_sources
     from laion_coco_assets.shards.store import ShardStore
-    from laion_coco_assets.terminal import fetch_and_report
+    from laion_coco_assets.terminal import ask_for_contact, fetch_and_report
 
     settings = Settings.from_flags(
         profile=profile,
@@ -143,7 +144,8 @@ def fetch(
         allow_networks=tuple(allow_network or ()),
     )
     reasons = sorted(reason.value for reason in parse_reasons(retry or ()))
-    found = list(list_sources(source))
+    sources = list_sources(source)
+    found = list(sources)
     where = source
     if reasons:
         fetched = set(ShardStore(data_dir).shards(Stage.FETCHED_IMAGES))
@@ -153,6 +155,7 @@ def fetch(
             raise UserError(f"--retry: no shard of {source} is in {data_dir} yet; fetch them first")
     with interruptible():
         selected = select(found, shards, where)
+        ask_for_contact(profile, sources[selected[0]], err)
         raise typer.Exit(fetch_and_report(settings, selected, reasons, out, err, max_samples=max_samples))
 
 

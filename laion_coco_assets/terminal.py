@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -14,13 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_coco_assets.checks.results import RuleResult, Status
-from laion_coco_assets.errors import StoreError
+from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.printable import harmless, printable
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.leftovers import delete, leftovers
+from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import ShardStore
 
 #: How many shards a line names; the rest are counted.
@@ -82,6 +85,17 @@ class Bars:
     def shard_done(self) -> None:
         """One more shard is through."""
         self._progress.advance(self._shards)
+
+
+def ask_for_contact(profile: str, source: SourceShard, err: Console) -> None:
+    """Say in one line that servers are not told whom they serve, where images would be fetched so."""
+    agent = load_profile(profile).fetch.user_agent
+    if "://" in agent or "@" in agent:
+        return
+    with suppress(UserError):  # of a source that can not be read its shard will tell
+        if not source.brings_images:
+            said = f"user_agent has no contact: give it a URL or an address under [fetch] in a profile of yours, not {agent!r}"
+            err.print(f"[yellow]warning:[/] {escape(harmless(said))}", highlight=False, soft_wrap=True)
 
 
 def run_and_report(
