@@ -143,22 +143,25 @@ def fetch_and_report(
     return _exit_code(outcomes, err)
 
 
-def export_and_report(store: ShardStore, shards: Sequence[str], target: ShardStore, out: Console, err: Console) -> int:
+def export_and_report(
+    store: ShardStore, stage: Stage, shards: Sequence[str], target: ShardStore, out: Console, err: Console
+) -> int:
     """Write the shards' WebDataset tars under bars, say what came of each; returns the exit code: 1 when one failed."""
-    from laion_coco_assets.publishing.webdataset import export_shard
+    from laion_coco_assets.publishing.webdataset import export_fetched, export_shard
 
+    export = export_fetched if stage is Stage.FETCHED_IMAGES else export_shard
     failed, samples = [], 0
     with Bars(err, len(shards)) as bars:
         for shard in shards:
             try:
-                made = export_shard(store, shard, target, bars)
+                made = export(store, shard, target, bars)
             except StoreError as error:
                 failed.append(shard)
                 err.print(f"[red]{escape(shard)}:[/] {escape(harmless(str(error)))}", highlight=False, soft_wrap=True)
             else:
                 samples += made.samples
                 if not made.samples:
-                    out.print(f"{shard}: nothing published, no tar", highlight=False, markup=False)
+                    out.print(f"{shard}: nothing to export, no tar", highlight=False, markup=False)
                 elif not made.written:
                     out.print(f"{shard}: complete and unchanged", highlight=False, markup=False)
             bars.shard_done()

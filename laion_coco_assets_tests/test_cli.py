@@ -177,6 +177,26 @@ def test_a_user_agent_without_contact_is_named(
     assert ("warning: user_agent has no contact" in capsys.readouterr().err) is warned
 
 
+def test_what_was_only_fetched_is_exported(
+    source: Path, served: tuple[Path, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out, tars = str(tmp_path / "out"), tmp_path / "tars"
+    export = ["export", "--data-dir", out, "--out", str(tars)]
+    assert laion_coco(*export, "--stage", "fetched_images", monkeypatch=monkeypatch) == 2
+    assert "nothing fetched there" in capsys.readouterr().err
+    fetch = ["fetch", "--source", str(source), "--data-dir", out, "--profile", "demo", "--shards", "a"]
+    assert laion_coco(*fetch, "--allow-network", "127.0.0.0/8", monkeypatch=monkeypatch) == 0
+    assert laion_coco(*export, monkeypatch=monkeypatch) == 2
+    assert "--stage fetched_images" in " ".join(capsys.readouterr().err.split())
+    assert laion_coco(*export, "--stage", "fetched_images", monkeypatch=monkeypatch) == 0
+    with tarfile.open(tars / "a.tar") as tar:
+        files = {name.partition(".")[2]: tar.extractfile(name).read() for name in tar.getnames()}  # type: ignore[union-attr]
+    assert files["png"] == (served[0] / "grey.png").read_bytes()
+    assert files["txt"] == b"grey"
+    assert json.loads(files["json"])["http_status"] == 200
+
+
 def test_loopback_is_refused_unless_named(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = str(tmp_path / "out")
     arguments = ["run", "--source", str(source / "a.parquet"), "--data-dir", out, "--profile", "demo"]
