@@ -4,18 +4,21 @@ Asking again leaves the rows of images that are there as they are, and what a mo
 else. So every row of the file that was made before stands in the new one, bit for bit.
 """
 
+import json
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterator, Mapping
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from laion_coco_assets.assets.stage import Rows, Work
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
 from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.store import ShardStore, StageInfo, StageKey
+from laion_coco_assets.shards.store import Replacing, ShardStore, StageInfo, StageKey
+
+_MADE_WITH: Final = ("models", "device")
 
 
 def model_work(
@@ -37,10 +40,8 @@ def model_work(
 
     @cache
     def before() -> StageInfo | None:
-        said = record()
         info = extended(store, key)
-        same = info is not None and all(info.metadata.get(name) == said.get(name) for name in ("models", "device"))
-        return info if same else None
+        return info if info is not None and _made_with(info.metadata) == _made_with(record()) else None
 
     def rows(done: int) -> Iterator[Rows | pa.RecordBatch]:
         if before() is None:
@@ -49,11 +50,16 @@ def model_work(
         made = sum(number not in kept for number in islice(numbers(), done))
         return in_order(_behind(store.batches(key.stage, key.shard), done - made), make(made, kept))
 
+    def extending() -> Replacing | None:
+        # Parts that another device began, or that are not in part this file's rows, are none to go on with.
+        info = before()
+        return None if info is None else Replacing(info.content, json.dumps(_made_with(info.metadata), sort_keys=True))
+
     def described() -> Mapping[str, Any]:
         info = before()
         return record() if info is None else {**record(), "extends": _lineage(info), "rows_kept": info.rows}
 
-    return Work(key, lambda: sum(1 for _ in numbers()), rows, described)
+    return Work(key, lambda: sum(1 for _ in numbers()), rows, described, extending=extending)
 
 
 def extended(store: ShardStore, key: StageKey) -> StageInfo | None:
@@ -74,6 +80,10 @@ def extended(store: ShardStore, key: StageKey) -> StageInfo | None:
         return None
     extends = all(info.key.inputs[name] in _lineage(store.need(name, key.shard)) for name in key.inputs)
     return info if extends else None
+
+
+def _made_with(said: Mapping[str, Any]) -> list[Any]:
+    return [said.get(name) for name in _MADE_WITH]
 
 
 def _lineage(info: StageInfo) -> list[str]:

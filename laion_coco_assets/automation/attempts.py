@@ -12,8 +12,8 @@ from laion_coco_assets.automation.events import EVENTS_PER_QUERY, EVENTS_PER_TIC
 from laion_coco_assets.shards.joining import chunks
 from laion_coco_assets.shards.schemas import Stage
 
-#: Failed runs whose failed stages a tick looks up, at most: each is looked up once for as long as the process lives.
-_RUNS_PER_TICK: Final = 500
+#: Failed runs whose failed stages a tick looks up, at most: SQLite keeps a file for each, which takes a while to open.
+_RUNS_PER_TICK: Final = 50
 _ENDED: Final = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 _UNFINISHED: Final = [status for status in dg.DagsterRunStatus if status not in _ENDED]
 _ORDER: Final = {stage: place for place, stage in enumerate(Stage)}

@@ -14,7 +14,9 @@ class Agreement:
     """Of a precision with float32, over samples with at least two captions.
 
     Shares are of samples; correlations are Spearman's, within a sample, averaged; the largest difference of a score is
-    over all pairs. `rn50x64_correlation` is None when no sample kept two captions in both.
+    over all pairs. `rn50x64_correlation` is None when no sample kept two captions in both. `same_captions_alone` is of all
+    images: whose captions are the same ones when they are drawn for it alone as when in a batch, in this precision; None when
+    the captions are scripted.
     """
 
     samples: int
@@ -23,6 +25,7 @@ class Agreement:
     clip_l_correlation: float
     rn50x64_correlation: float | None
     largest_difference: float
+    same_captions_alone: float | None = None
 
 
 def compare(half: Sequence[Ranking], exact: Sequence[Ranking]) -> Agreement | None:

@@ -118,6 +118,12 @@ class Report:
                 f"largest difference of a score {found.largest_difference:.4f}",
                 highlight=False,
             )
+            if found.same_captions_alone is not None:
+                out.print(
+                    f"in {self.dtype}, drawn alone and in batches: the same captions for {found.same_captions_alone:.1%} "
+                    "of images",
+                    highlight=False,
+                )
 
 
 def _rate(seconds: float | None) -> str:

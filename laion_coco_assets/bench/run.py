@@ -51,8 +51,6 @@ class BenchSettings:
     sweep: tuple[int, ...] = ()
     baseline_sweep: tuple[int, ...] = ()
     pipelines: tuple[str, ...] = ("engine", "plain", "worker")
-    mean_tokens: int = 11
-    mean_distinct: int = 10
     json: Path | None = None
 
 
@@ -62,16 +60,7 @@ def run_bench(settings: BenchSettings, out: Console, err: Console) -> Report:
     Raises:
         UserError: impossible flags; a model, device or dtype that is not to be had.
     """
-    unknown = [name for name in settings.pipelines if name not in _FACTORIES]
-    if unknown or "engine" not in settings.pipelines:
-        raise UserError(f"--pipelines: must hold engine, and may hold plain and worker, not {', '.join(unknown)}")
-    if settings.json is not None and not settings.json.absolute().parent.is_dir():
-        raise UserError(f"--json {settings.json}: its folder does not exist")
-    for flag, sizes in (("--sweep", settings.sweep), ("--baseline-sweep", settings.baseline_sweep)):
-        if sizes and 2 * max(sizes) > settings.count:
-            raise UserError(
-                f"{flag}: two batches of {max(sizes)} images are measured: --count {2 * max(sizes)} or more"
-            )
+    _refuse_impossible(settings)
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     baseline_dtype = resolve_dtype(settings.baseline_dtype, device) if settings.baseline_dtype else dtype
@@ -90,7 +79,7 @@ def run_bench(settings: BenchSettings, out: Console, err: Console) -> Report:
         )  # as loaded: the engine changes the ones it is given
         bars.advance(building)
         tflop = tower_tflop(baselines)
-        script = _script(settings, models, sample_ids)
+        script = _script(models, sample_ids)
         build = _Builder(models, baselines, script, device)
         sizing = bars.add_task("batch sizes", total=None)
         plain_size = _sizes(settings, build, images, sample_ids, out)
@@ -132,6 +121,24 @@ def run_bench(settings: BenchSettings, out: Console, err: Console) -> Report:
     return report
 
 
+def _refuse_impossible(settings: BenchSettings) -> None:
+    unknown = [name for name in settings.pipelines if name not in _FACTORIES]
+    if unknown or "engine" not in settings.pipelines:
+        there = f"holds {', '.join(unknown)}" if unknown else "does not"
+        raise UserError(f"--pipelines: must hold engine, and may hold plain and worker; it {there}")
+    if settings.baseline_sweep and settings.baseline_batch_size:
+        raise UserError(
+            "--baseline-sweep finds the plain pipeline's batch size, --baseline-batch-size sets it: give one"
+        )
+    if settings.json is not None and not settings.json.absolute().parent.is_dir():
+        raise UserError(f"--json {settings.json}: its folder does not exist")
+    for flag, sizes in (("--sweep", settings.sweep), ("--baseline-sweep", settings.baseline_sweep)):
+        if sizes and 2 * max(sizes) > settings.count:
+            raise UserError(
+                f"{flag}: two batches of {max(sizes)} images are measured: --count {2 * max(sizes)} or more"
+            )
+
+
 @dataclass(frozen=True)
 class _Builder:
     models: Models
@@ -152,7 +159,7 @@ def _build(settings: BenchSettings, profile: Profile | None, device: torch.devic
     return random_models(settings.size, device, dtype)
 
 
-def _script(settings: BenchSettings, models: Models, sample_ids: Sequence[str]) -> Script | None:
+def _script(models: Models, sample_ids: Sequence[str]) -> Script | None:
     """None when the weights are real: their captions are as long and as many as they are."""
     if not models.words:
         return None
@@ -161,8 +168,6 @@ def _script(settings: BenchSettings, models: Models, sample_ids: Sequence[str]) 
         models.words,
         models.blip.end_token,
         candidates=models.settings.candidates,
-        mean_tokens=settings.mean_tokens,
-        mean_distinct=settings.mean_distinct,
     )
 
 
@@ -210,14 +215,22 @@ def _agreement(
     images: Sequence[Image.Image],
     sample_ids: Sequence[str],
 ) -> Agreement | None:
-    """The engine's captions ranked by its own CLIPs and by the same in float32; None when there was nothing to rank."""
+    """The engine's captions ranked by its own CLIPs and by the same in float32; None when there was nothing to rank.
+
+    Unless they are scripted, they are drawn once more for each image alone.
+    """
     engine = Engine(models, script, batch_size=settings.batch_size)
     captions = engine.caption(images, sample_ids)
     half = engine.rank(images, captions)
+    alone = None
+    if script is None:
+        drawn = Engine(models, None, batch_size=1).caption(images, sample_ids)
+        alone = sum(a == b for a, b in zip(captions, drawn, strict=True)) / len(captions)
     del engine
     release_memory(models.blip.device)
     exact = _build(settings, profile, models.blip.device, torch.float32)
-    return compare(half, Engine(exact, script, batch_size=settings.batch_size).rank(images, captions))
+    found = compare(half, Engine(exact, script, batch_size=settings.batch_size).rank(images, captions))
+    return found and replace(found, same_captions_alone=alone)
 
 
 def _describe(script: Script | None) -> str:

@@ -48,13 +48,25 @@ _AUTO: Final = "set it to auto to take what there is"
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     """The precision of a setting's value on a device: `auto` (float32), `float32`, `bfloat16` or `float16`.
 
+    Float32 is then float32 in all of the process: a GPU's convolutions, too.
+
     Raises:
         DeviceError: no such name, or the device can not compute in it.
     """
-    if name == "auto":
-        return torch.float32
-    if name not in _DTYPES:
+    if name not in {"auto", *_DTYPES}:
         raise DeviceError(f"{_DTYPE_SETTING} is {name!r}: not one of auto, {', '.join(_DTYPES)}")
     if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise DeviceError(f"{_DTYPE_SETTING} is {name!r}, which {device} can not compute in; use float16 or float32")
-    return _DTYPES[name]
+    dtype = _DTYPES["float32" if name == "auto" else name]
+    if dtype == torch.float32:  # whose convolutions cuDNN would compute in TF32, with float16's precision
+        torch.backends.cudnn.allow_tf32 = False
+    return dtype
+
+
+def in_words(device: torch.device, dtype: torch.dtype) -> str:
+    """What may show in a result, as stage files say it: `cpu float32`, `NVIDIA H200 bfloat16`.
+
+    A GPU's number is no part of it: each process takes a free one, and those of one kind compute the same.
+    """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{name} {str(dtype).removeprefix('torch.')}"

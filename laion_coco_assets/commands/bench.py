@@ -16,7 +16,9 @@ def bench(
     context: typer.Context,
     profile: Annotated[str, typer.Option(help="Measure a profile's models; without it, random weights.")] = "",
     size: Annotated[str, typer.Option(help="Of random models: full (the published sizes) or small.")] = "full",
-    images: Annotated[str, typer.Option(help="A folder of images; without it, some are drawn.")] = "",
+    images: Annotated[
+        str, typer.Option(help="A folder of images, taken at 640 pixels at most; else some are drawn.")
+    ] = "",
     count: Annotated[int, typer.Option(min=1, help="Images that the engine gets each round.")] = 8,
     plain_count: Annotated[int, typer.Option(min=1, help="Images that the plain pipeline gets.")] = 4,
     worker_count: Annotated[int, typer.Option(min=1, help="Images that the worker's procedure gets.")] = 1,

@@ -10,14 +10,18 @@ import os
 import struct
 import sys
 from dataclasses import asdict
+from typing import Final
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.loop import run
 from laion_coco_assets.fetching.outcome import Means, Outcomes
 from laion_coco_assets.shards.profile import FetchSettings
 
 #: Lengths of an answer's JSON and of its image.
-HEADER = struct.Struct("<II")
+HEADER: Final = struct.Struct("<II")
+#: Said once, before any answer.
+READY: Final = b"\x06"
 _LINE_BYTES = 16 << 20
 
 
@@ -38,6 +42,7 @@ async def _serve(settings: FetchSettings, deployment: FetchDeployment) -> None:
         answers = asyncio.StreamWriter(transport, protocol, None, loop)
         means = Means(settings, deployment)
         lane = _Lane(means, answers)
+        answers.write(READY)
         try:
             while line := await questions.readline():
                 lane.take(json.loads(line))
@@ -80,8 +85,10 @@ class _Lane:
             found = asdict(await outcomes.fetch(row, url))
         except asyncio.CancelledError:
             said = {"cancelled": True}
-        except RuntimeError as error:  # no decoding worker can be started
-            said = {"error": str(error)}
+        except UserError as error:
+            said = {"user_error": str(error)}
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
+            said = {"error": str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"}
         else:
             image = found.pop("image")
             said = {"fetched": found}

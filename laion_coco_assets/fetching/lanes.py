@@ -6,11 +6,13 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
-from laion_coco_assets.fetching.lane_worker import HEADER
+from laion_coco_assets.fetching.lane_worker import HEADER, READY
 from laion_coco_assets.fetching.outcome import Fetched
 from laion_coco_assets.fetching.reasons import Reason, RejectedError
 from laion_coco_assets.fetching.urls import check_url
@@ -24,8 +26,11 @@ _PROGRAM: Final = (
     "from laion_coco_assets.fetching.lane_worker import main; main()"
 )
 _READ_BYTES: Final = 4 << 20
-#: Of one lane, before it is given up: what kills it so often is no accident.
+_START_DEADLINE_S: Final = 120.0
+#: Of one lane, before it is given up: what kills it so often is no accident. Forgotten after so many answers: what
+#: befalls it once a day is one.
 _DEATHS: Final = 3
+_ANSWERS_TO_FORGET_DEATHS: Final = 10_000
 _CANCEL_S: Final = 30.0
 
 _Question = tuple[str, int, int, str | None]
@@ -70,12 +75,23 @@ class LaneCall:
         """Nothing is held here."""
 
     async def fetch(self, row: int, text: str | None) -> Fetched:
-        """What the URL leads to. Raises RuntimeError if the host's lane dies again and again."""
+        """What the URL leads to.
+
+        Raises RuntimeError if the host's lane dies again and again, or can not do its work; UserError if that is for
+        the user to change.
+        """
         try:
             host = check_url(text).raw_host or ""
         except RejectedError as error:
             return Fetched(error.rejection.reason, error.rejection.detail)
         return await self._lanes[crc32(host.encode()) % len(self._lanes)].fetch(self._call, row, text)
+
+
+@dataclass(slots=True)
+class _Asked:
+    url: str | None
+    answer: asyncio.Future[Fetched]
+    cancelled: bool = False
 
 
 class _Lane:
@@ -84,15 +100,16 @@ class _Lane:
     def __init__(self, number: int, settings: FetchSettings, deployment: FetchDeployment) -> None:
         self._number = number
         self._orders = json.dumps([settings.model_dump(mode="json"), deployment.model_dump(mode="json")])
-        self._waiting: dict[tuple[int, int], tuple[str | None, asyncio.Future[Fetched]]] = {}
+        self._waiting: dict[tuple[int, int], _Asked] = {}
         self._given_back: dict[int, int] = {}
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | None = None  # while it is ready for questions
         self._life: asyncio.Task[None] | None = None
         self._deaths = 0
+        self._answers = 0  # since the last death
 
     async def fetch(self, call: int, row: int, url: str | None) -> Fetched:
         answer: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
-        self._waiting[call, row] = url, answer
+        self._waiting[call, row] = asked = _Asked(url, answer)
         if self._life is None:
             self._life = asyncio.get_running_loop().create_task(self._live())
         else:
@@ -100,8 +117,9 @@ class _Lane:
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
-            if not answer.done():
-                self._ask("cancel", call, row)
+            # Without a process nothing is under way; one that dies meanwhile answers by that.
+            if not answer.done() and self._ask("cancel", call, row):
+                asked.cancelled = True
                 await asyncio.wait([answer], timeout=_CANCEL_S)
             raise
         finally:
@@ -122,17 +140,24 @@ class _Lane:
             await asyncio.gather(self._life, return_exceptions=True)
             self._life = None
 
-    def _ask(self, what: str, call: int, row: int, url: str | None = None) -> None:
+    def _ask(self, what: str, call: int, row: int, url: str | None = None) -> bool:
+        """Whether there is a process to ask. If not, the next one is asked for all rows that wait."""
         pipe = None if self._process is None else self._process.stdin
-        if pipe is not None and not pipe.is_closing():
-            question: _Question = (what, call, row, url)
-            pipe.write(json.dumps(question).encode() + b"\n")
+        if pipe is None or pipe.is_closing():
+            return False
+        question: _Question = (what, call, row, url)
+        pipe.write(json.dumps(question).encode() + b"\n")
+        return True
 
     async def _live(self) -> None:
         try:
             while True:
                 how = await self._one_life()
-                self._deaths += 1
+                self._deaths = 1 if self._answers >= _ANSWERS_TO_FORGET_DEATHS else self._deaths + 1
+                self._answers = 0
+                for asked in self._waiting.values():
+                    if asked.cancelled:
+                        asked.answer.cancel()
                 said = f"fetching process {self._number} died ({how})"
                 if self._deaths > _DEATHS:
                     raise RuntimeError(f"{said} for the {self._deaths}th time")  # noqa: TRY301 - told to all that wait
@@ -146,9 +171,9 @@ class _Lane:
             self._life = None
 
     def _end_waiting(self, error: Exception | None) -> None:
-        for _, answer in list(self._waiting.values()):
-            if not answer.done():
-                answer.cancel() if error is None else answer.set_exception(error)
+        for asked in list(self._waiting.values()):
+            if not asked.answer.done():
+                asked.answer.cancel() if error is None else asked.answer.set_exception(error)
 
     async def _one_life(self) -> str:
         # A fresh interpreter rather than multiprocessing: nothing of the parent's memory, locks or sockets is in it.
@@ -163,16 +188,17 @@ class _Lane:
             limit=_READ_BYTES,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        self._process = process
+        assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
         try:
-            for call, row in self._given_back.items():
-                self._ask("advance", call, row)
-            for (call, row), (url, _) in list(self._waiting.items()):
-                self._ask("fetch", call, row, url)
-            assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-            with suppress(asyncio.IncompleteReadError, ConnectionError):
-                while True:
-                    await self._answer(process.stdout)
+            try:
+                async with asyncio.timeout(_START_DEADLINE_S):
+                    ready = await process.stdout.read(len(READY))
+            except TimeoutError:
+                return f"not ready after {_START_DEADLINE_S:g} s"
+            if ready == READY:
+                await self._converse(process, process.stdout)
+            elif ready:
+                return f"{ready!r} where it should say that it is ready"
             code = await process.wait()
             return f"signal {-code}" if code < 0 else f"exit code {code}"
         finally:
@@ -183,17 +209,32 @@ class _Lane:
             if process.stdin is not None:
                 process.stdin.close()
 
+    async def _converse(self, process: asyncio.subprocess.Process, answers: asyncio.StreamReader) -> None:
+        """Returns when the process answers no more."""
+        self._process = process
+        for call, row in self._given_back.items():
+            self._ask("advance", call, row)
+        for (call, row), asked in self._waiting.items():
+            self._ask("fetch", call, row, asked.url)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await self._answer(answers)
+
     async def _answer(self, stream: asyncio.StreamReader) -> None:
         length, image_bytes = HEADER.unpack(await stream.readexactly(HEADER.size))
         said = json.loads(await stream.readexactly(length))
         image = await stream.readexactly(image_bytes) if image_bytes else None
-        _, answer = self._waiting.get((said["call"], said["row"]), (None, None))
-        if answer is None or answer.done():
+        self._answers += 1
+        asked = self._waiting.get((said["call"], said["row"]))
+        if asked is None or asked.answer.done():
             return
+        answer = asked.answer
         if "fetched" in said:
             found = said["fetched"]
             reason = None if found["reason"] is None else Reason(found.pop("reason"))
             answer.set_result(Fetched(**(found | {"reason": reason}), image=image))
+        elif "user_error" in said:
+            answer.set_exception(UserError(said["user_error"]))
         elif "error" in said:
             answer.set_exception(RuntimeError(said["error"]))
         else:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.fetching.reasons import RejectedError
+from laion_coco_assets.fetching.reasons import Reason, RejectedError
 from laion_coco_assets.fetching.urls import check_url
 
 #: Why a row that matches the list is in the ledger.
@@ -23,6 +24,15 @@ REMOVED: Final = "removed"
 _SAMPLE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _COLUMNS: Final = ("sample_id", "url", "domain")
 _SUFFIXES: Final = (".txt", ".parquet")
+
+#: How what somebody means as a URL begins, mistyped or not.
+_SCHEME: Final = re.compile(r"https?:|https?\W*//|[^/?#]*:/", re.IGNORECASE)
+#: Such a text stands for the URL of an image that its source brings along.
+_OTHER_SCHEMES: Final = re.compile(r"(ftps?|sftp|file|s3|gs|az|abfs|hdfs|hf)://.", re.IGNORECASE)
+_SHOWN: Final = 10
+
+_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 @dataclass(frozen=True)
@@ -79,23 +89,29 @@ class RemovalList:
 
     @classmethod
     def load(cls, where: str) -> Self:
-        """The list in a file, or in a folder's .txt and .parquet files, local or on any fsspec URL; no `where`, no entries.
+        """The list in a file, or in a folder of .txt and .parquet files, local or on any fsspec URL; no `where`, no entries.
 
         Text has one entry a line, `#` starts a comment; parquet has columns URL, sample_id or domain in any casing.
+        Hidden files of other names are passed over in a folder.
 
         Raises:
-            UserError: no list there, or one that can not be read whole: nothing may be published past it.
+            UserError: no list there, one that can not be read whole, or a folder that holds other files, too: nothing may be
+                published past it.
         """
         if not where:
             return cls()
         entries: list[str] = []
         for path in _files(where):
+            wrong: list[str] = []
             for place, text in _entries(path):
                 try:
                     _parsed(text)
                 except ValueError as error:
-                    raise UserError(f"removal list {path}, {place}: {error}") from None
+                    wrong.append(f"{place}: {error}")
                 entries.append(text)
+            if wrong:
+                more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
+                raise UserError("\n".join([f"removal list {path}, {wrong[0]}", *wrong[1:_SHOWN], *more]))
         return cls.of(entries)
 
 
@@ -107,22 +123,29 @@ def digest(entries: Iterable[str]) -> str:
 def _files(where: str) -> list[UPath]:
     try:
         path = UPath(where)
-        if not path.is_dir():
-            files = [path] if path.exists() else []
-        else:
-            files = sorted((each for each in path.iterdir() if each.suffix in _SUFFIXES), key=lambda each: each.name)
+        folder = path.is_dir()
+        # An object store may list the folder's own marker as if it lay in it.
+        found = [each for each in (path.iterdir() if folder else [path]) if each.exists()]
     except Exception as error:  # of any file system's client
         raise UserError(f"removal list {where}: {error or type(error).__name__}") from error
+    files = [each for each in found if not folder or _suffix(each) in _SUFFIXES or not each.name.startswith(".")]
     if not files:
         raise UserError(f"removal list {where}: not there; name a text or parquet file, or a folder of such")
-    return files
+    for each in files if folder else ():
+        if _suffix(each) not in _SUFFIXES:
+            raise UserError(f"removal list {each}: neither .txt nor .parquet; rename it, or move it out of the folder")
+    return sorted(files, key=lambda each: each.name)
+
+
+def _suffix(path: UPath) -> str:
+    return path.suffix.lower()
 
 
 def _entries(path: UPath) -> Iterator[tuple[str, str]]:
     """Where in the file an entry stands, and the entry."""
     try:
         content = path.read_bytes()
-        if path.suffix == ".parquet":
+        if _suffix(path) == ".parquet":
             yield from _parquet_entries(path, pq.read_table(io.BytesIO(content)))
             return
         lines = content.decode("utf-8-sig").splitlines()
@@ -151,11 +174,12 @@ def _parsed(text: str) -> list[tuple[str, str]]:
     if _SAMPLE_ID.fullmatch(bare.lower()):
         return [("sample_id", bare.lower())]
     found = []
+    has_scheme = _SCHEME.match(bare) is not None
     host, name = _canonical(bare)
-    if not host and name.rpartition("/")[2]:
+    if not host and name.rpartition("/")[2] and not (has_scheme and _is_mistyped(bare)):
         found.append(("name", name))
     if "/" in bare:
-        host, url = _canonical(bare if "://" in bare else f"http://{bare}")
+        host, url = _canonical(bare if has_scheme else f"http://{bare.removeprefix('//')}")
         if host:
             found.append(("url", url))
     else:
@@ -167,13 +191,36 @@ def _parsed(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def _is_mistyped(url: str) -> bool:
+    """Whether a text that begins as a URL is none; as a name it would match nothing, and what was meant be published."""
+    if _OTHER_SCHEMES.match(url):
+        return False
+    try:
+        check_url(url)
+    except RejectedError as error:
+        return error.rejection.reason != Reason.CREDENTIALS_IN_URL
+    return False
+
+
 def _canonical(url: str) -> tuple[str, str]:
-    """Host, and the URL without scheme and fragment; where there is no such URL, no host and the text, quoted."""
+    """Host, and the URL without scheme and fragment; where there is no such URL, no host and the text, quoted.
+
+    The fetcher asks for a URL as it was found. Here spellings are one that RFC 3986, 6.2.2, has for equivalent.
+    """
+    url = _ESCAPE.sub(_unescaped, url)
     try:
         parsed = check_url(url)
     except RejectedError:
         return "", quote(url.strip(), safe="/%", errors="replace")
-    return (parsed.raw_host or "").removesuffix("."), str(parsed).partition("://")[2]
+    found = parsed.raw_host or ""
+    host = found.removesuffix(".")
+    return host, str(parsed).partition("://")[2].replace(found, host, 1)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """The character that an escape stands for where it needs none, else the escape in upper case."""
+    character = chr(int(escape[1], 16))
+    return character if character in _UNRESERVED else escape[0].upper()
 
 
 def _parents(host: str) -> Iterator[str]:

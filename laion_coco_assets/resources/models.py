@@ -44,11 +44,11 @@ class ModelsResource(dg.ConfigurableResource["ModelsResource"]):
         return _scorer(source, setting, self.device, self.dtype, self.images_at_once)
 
     def where(self) -> str:
-        """Device and dtype as they come out here, for the record: `cuda:0 bfloat16`."""
-        from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
+        """Device and dtype as they come out here, for the record: `NVIDIA H200 bfloat16`."""
+        from laion_coco_assets.captioning.device import in_words, resolve_device, resolve_dtype
 
         device = resolve_device(self.device)
-        return f"{device} {str(resolve_dtype(self.dtype, device)).removeprefix('torch.')}"
+        return in_words(device, resolve_dtype(self.dtype, device))
 
 
 # One process runs many steps and, in bulk runs and at the terminal, many shards: their models are the same ones.

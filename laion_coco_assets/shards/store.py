@@ -72,11 +72,11 @@ class StageKey:
 
 @dataclass(frozen=True)
 class Replacing:
-    """A complete file that is to be made again under its own key, in part from itself."""
+    """A file that is to be made again, in part from itself."""
 
     #: Content digest of the file as it is now.
     content: str
-    #: Which rows are made again: parts of one selection never join those of another.
+    #: Which rows are made again, or with what: parts of one selection never join those of another.
     selection: str
 
 
@@ -200,9 +200,9 @@ class ShardStore:
         with self.open(stage, shard) as file:
             yield from file.iter_batches(batch_size=rows, columns=None if columns is None else list(columns))
 
-    def write(self, key: StageKey, replacing: Replacing | None = None) -> "StageWriter":
+    def write(self, key: StageKey, replacing: Replacing | None = None, *, keep_others: bool = False) -> "StageWriter":
         """A writer for the stage's file; a context manager, see `StageWriter`."""
-        return StageWriter(self, key, replacing)
+        return StageWriter(self, key, replacing, keep_others=keep_others)
 
     def prepare(self) -> None:
         """Make sure now that the folder can be written to, not after hours of work.
@@ -276,13 +276,16 @@ class StageWriter:
 
     Leaving the block normally merges and publishes the file. Leaving it by any exception, Ctrl-C included, keeps what
     was appended; the next writer of the same key starts with `done` rows. With `replacing`, a complete file stays as
-    it is until the new one takes its place.
+    it is until the new one takes its place. Unfinished work under other settings or inputs is removed, unless `keep_others`.
     """
 
-    def __init__(self, store: ShardStore, key: StageKey, replacing: Replacing | None = None) -> None:
+    def __init__(
+        self, store: ShardStore, key: StageKey, replacing: Replacing | None = None, *, keep_others: bool = False
+    ) -> None:
         self._store = store
         self._key = key
         self._replacing = replacing
+        self._keep_others = keep_others
         self._metadata: dict[str, Any] = {}
         self._schema = SCHEMAS[key.stage]
         self._folder = store.checkpoint_dir(key, replacing)
@@ -304,7 +307,8 @@ class StageWriter:
             stack.enter_context(self._store.lock(self._key))
             self.complete = self._is_complete()
             if not self.complete:
-                self._remove_strangers()
+                if not self._keep_others:
+                    self._remove_strangers()
                 for part, stop in self._found_parts():
                     self._parts.append(part)
                     self._flushed = stop

@@ -106,7 +106,7 @@ def test_the_models_see_the_new_images_alone(copy: Settings, seen: Counter[str])
 
 
 def test_on_another_device_all_is_made_again(copy: Settings, seen: Counter[str]) -> None:
-    tamper(ShardStore(copy.data_dir), Stage.BLIP_CANDIDATES, metadata(device="cuda:0 bfloat16"), "s")
+    tamper(ShardStore(copy.data_dir), Stage.BLIP_CANDIDATES, metadata(device="NVIDIA H200 bfloat16"), "s")
     stages = (Stage.FETCHED_IMAGES, *MODELS[:2])
     assert run(copy, stages=stages).ok
     assert seen == {"Captioner": ROWS, "Scorer": ROWS}, "the ranker's rows were made of candidates that are gone"
@@ -139,6 +139,22 @@ def test_one_that_broke_off_goes_on_to_the_same_file(copy: Settings, tmp_path: P
     assert run(copy, stages=stages).ok
     files = [ShardStore(each.data_dir).need(Stage.BLIP_CANDIDATES, "s") for each in (copy, whole)]
     assert files[0] == files[1]
+
+
+def test_none_goes_on_with_what_another_device_began(copy: Settings) -> None:
+    store, stage = ShardStore(copy.data_dir), Stage.BLIP_CANDIDATES
+    here = store.need(stage, "s").metadata["device"]
+    fetch_and_caption = (Stage.FETCHED_IMAGES, stage)
+    # What no model would say, so that rows of the file are told from rows that this device made again.
+    tamper(store, stage, rows(first(captions=lambda row: [*row["captions"][:-1], "of the file"])), "s")
+    kept = of_stage(copy, stage)
+    tamper(store, stage, metadata(device="another"), "s")
+    assert "the power went" in run(copy, Failing(7), stages=fetch_and_caption).errors[stage]
+    tamper(store, stage, metadata(device=here), "s")
+    assert run(copy, stages=fetch_and_caption).ok
+    assert store.need(stage, "s").metadata["rows_kept"] == len(kept)
+    assert {row: of_stage(copy, stage)[row] for row in kept} == kept
+    assert not [*(Path(copy.data_dir) / ".checkpoints" / stage).glob("s-*")]
 
 
 @given(st.lists(st.sampled_from(["kept", "made"]), max_size=40), st.integers(1, 7), st.integers(1, 7))

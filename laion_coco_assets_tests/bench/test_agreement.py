@@ -76,6 +76,18 @@ def test_half_precision_ranks_trained_models_captions_as_float32_does(demo: Demo
     assert [each.winner for each in exact] == [finals[row["row"]] for row in fetched]
 
 
+def test_the_command_counts_the_images_whose_captions_follow_their_neighbours() -> None:
+    out = Console(record=True, width=160, file=io.StringIO())
+    settings = BenchSettings(
+        profile="demo", count=6, rounds=1, device="cpu", dtype="bfloat16", batch_size=3, pipelines=("engine",)
+    )
+    report = run_bench(settings, out, Console(quiet=True))
+    assert report.agreement is not None
+    assert (report.agreement.same_captions_alone or 0) >= 0.5, "a draw now and then, no more"
+    said = f"the same captions for {report.agreement.same_captions_alone:.1%} of images"
+    assert said in out.export_text()
+
+
 def test_the_command_compares_a_precision_with_float32_and_sweeps_batch_sizes(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     out = Console(record=True, width=160, file=io.StringIO())
@@ -94,6 +106,7 @@ def test_the_command_compares_a_precision_with_float32_and_sweeps_batch_sizes(tm
     report = run_bench(settings, out, Console(quiet=True))
     assert report.agreement is not None
     assert 0 <= report.agreement.same_winner <= 1
+    assert report.agreement.same_captions_alone is None, "the script's, whatever is drawn"
     assert report.agreement.clip_l_correlation > 0.8, "bfloat16 ranks about as float32 does"
     found = json.loads(file.read_text())
     assert (found["dtype"], found["baseline_dtype"]) == ("bfloat16", "float32")

@@ -1,6 +1,7 @@
 """Batch sizes: the search stops where nothing is gained, a row that fails is that row's end, warm-ups are of real size."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from laion_coco_assets.bench.clock import LapClock
 from laion_coco_assets.bench.engine import Engine
 from laion_coco_assets.bench.images import draw_images
 from laion_coco_assets.bench.measure import Contestant, warm_up
-from laion_coco_assets.bench.models import Models
+from laion_coco_assets.bench.models import Models, Size
 from laion_coco_assets.bench.run import BenchSettings, run_bench
 from laion_coco_assets.bench.script import draw_script
 from laion_coco_assets.bench.sizes import SizeRate, climb, fastest, sweep
@@ -120,6 +121,19 @@ def test_warm_up_is_a_batch_of_the_measured_size() -> None:
     warm_up(Contestant(table, table, 4, 6), IMAGES, IDS, CPU)
     warm_up(Contestant(table, table, 4, 2), IMAGES, IDS, CPU)
     assert ran == [(4, 4), (4, 2)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"pipelines": ("plain",)}, "must hold engine, and may hold plain and worker; it does not$"),
+        ({"pipelines": ("engine", "fast")}, "must hold engine, and may hold plain and worker; it holds fast$"),
+        ({"count": 8, "baseline_sweep": (1, 2), "baseline_batch_size": 4}, "--baseline-batch-size sets it: give one$"),
+    ],
+)
+def test_impossible_flags_say_what_to_give(flags: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        run_bench(BenchSettings(size=Size.SMALL, **flags), Console(quiet=True), Console(quiet=True))
 
 
 @pytest.mark.parametrize("flag", ["sweep", "baseline_sweep"])

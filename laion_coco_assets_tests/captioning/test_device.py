@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
+from laion_coco_assets.captioning.device import in_words, resolve_device, resolve_dtype
 from laion_coco_assets.captioning.gpus import claim, parse_free_memory, rank
 from laion_coco_assets.errors import DeviceError
+from laion_coco_assets.resources.models import ModelsResource
 
 
 def test_auto_takes_the_best_there_is() -> None:
@@ -64,6 +65,30 @@ def test_two_processes_take_two_gpus() -> None:
         for each in both:
             each.communicate("\n", timeout=60)
     assert len(chosen) == 2
+
+
+def test_gpus_of_one_kind_have_one_name_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert in_words(torch.device("cpu"), torch.float32) == "cpu float32"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")  # also where there is none
+    names = {in_words(torch.device("cuda", number), torch.bfloat16) for number in range(4)}
+    assert names == {"NVIDIA H200 bfloat16"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_is_on_record_by_its_name() -> None:
+    said = ModelsResource(device="cuda", dtype="float32").where()
+    assert said == f"{torch.cuda.get_device_name()} float32"
+    assert "cuda" not in said
+
+
+@pytest.mark.parametrize("name", ["auto", "float32"])
+def test_float32_is_float32_in_a_gpus_convolutions_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)
+    resolve_dtype("bfloat16", torch.device("cpu"))
+    assert torch.backends.cudnn.allow_tf32
+    resolve_dtype(name, torch.device("cpu"))
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_dtypes() -> None:

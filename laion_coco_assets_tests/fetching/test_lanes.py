@@ -8,8 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
+from laion_coco_assets.fetching.lanes import _PROGRAM
 from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets_tests.dagster_server import wait_for
 from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BadServer
 
@@ -82,14 +85,69 @@ def test_the_rows_of_a_lane_that_is_killed_start_over() -> None:
         assert not set(processes(fetcher)) & set(killed)
 
 
-def test_lanes_that_can_not_live_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", "raise SystemExit(3)")
+@pytest.mark.parametrize(
+    ("program", "deadline_s", "how"),
+    [
+        ("raise SystemExit(3)", 120, "exit code 3"),
+        ("input()", 0.1, "not ready after 0.1 s"),
+        ("print('hello', flush=True); input()", 120, "b'h' where it should say that it is ready"),
+    ],
+)
+@pytest.mark.timeout(240)
+def test_lanes_that_can_not_live_are_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, program: str, deadline_s: float, how: str
+) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", program)
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._START_DEADLINE_S", deadline_s)
     with (
         BadServer() as server,
         Fetcher(pictures.settings(), means(2, server)) as fetcher,
-        pytest.raises(RuntimeError, match=r"fetching process \d died \(exit code 3\) for the 4th time"),
+        pytest.raises(RuntimeError, match=rf"fetching process \d died \({how}\) for the 4th time"),
     ):
         list(fetcher.fetch(urls()))
+
+
+def test_deaths_are_forgotten_after_many_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._DEATHS", 1)
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._ANSWERS_TO_FORGET_DEATHS", 20)
+    with BadServer() as server, Fetcher(pictures.settings(), means(2, server)) as fetcher:
+        for round_ in range(3):
+            given = [f"http://host-1.test/good?{round_}-{number}" for number in range(20)]
+            assert {each.reason for each in fetcher.fetch(given)} == {None}
+            (pid,) = processes(fetcher)
+            os.kill(pid, signal.SIGKILL)
+
+
+NO_PYTHON = "import sys; sys.executable = '/no/such/python'"
+NO_LIMIT = """
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.fetching.workers import _Worker
+
+async def start(orders):
+    raise UserError("raise the limit")
+
+_Worker.start = start
+"""
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("trouble", "error", "said"),
+    [
+        (NO_PYTHON, RuntimeError, "^FileNotFoundError: "),
+        (NO_LIMIT, UserError, "^raise the limit$"),
+    ],
+)
+def test_a_lane_that_can_start_no_decoder_says_so(
+    monkeypatch: pytest.MonkeyPatch, trouble: str, error: type[Exception], said: str
+) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", f"{trouble}\n{_PROGRAM}")
+    with (
+        BadServer() as server,
+        Fetcher(pictures.settings(), means(2, server)) as fetcher,
+        pytest.raises(error, match=said),
+    ):
+        list(fetcher.fetch(urls(("/good",))))
 
 
 def test_leaving_early_ends_what_is_under_way_and_the_next_call_works() -> None:
@@ -100,6 +158,36 @@ def test_leaving_early_ends_what_is_under_way_and_the_next_call_works() -> None:
         assert fetcher._lanes is not None
         assert all(not lane._waiting for lane in fetcher._lanes._lanes)
         assert {each.reason for each in fetcher.fetch(urls(("/good",)))} == {None}
+
+
+@pytest.mark.timeout(240)
+def test_leaving_does_not_wait_for_a_lane_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", "input()")
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._CANCEL_S", 10_000)
+    with BadServer() as server, Fetcher(pictures.settings(), means(2, server)) as fetcher:
+        results = fetcher.fetch([None, *urls()])
+        assert next(results).reason is Reason.INVALID_URL
+        results.close()
+        assert fetcher._lanes is not None
+        assert all(not lane._waiting for lane in fetcher._lanes._lanes)
+
+
+def test_leaving_does_not_wait_for_a_lane_that_dies_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._CANCEL_S", 10_000)
+    with BadServer() as server, Fetcher(pictures.settings(), means(2, server)) as fetcher:
+        results = fetcher.fetch(["http://host-1.test/good", *[f"http://host-1.test/silent?{n}" for n in range(4)]])
+        assert next(results).reason is None
+        (pid,) = processes(fetcher)
+        os.kill(pid, signal.SIGSTOP)
+        leaving = threading.Thread(target=results.close)
+        leaving.start()
+        assert fetcher._lanes is not None
+        waiting = [asked for lane in fetcher._lanes._lanes for asked in lane._waiting.values()]
+        assert len(waiting) == 4
+        wait_for("the rows to be cancelled", lambda: all(asked.cancelled for asked in waiting) or None)
+        os.kill(pid, signal.SIGKILL)
+        leaving.join(120)
+        assert not leaving.is_alive()
 
 
 def test_a_fetcher_that_is_closed_while_rows_wait_ends_its_lanes_and_says_so() -> None:
