@@ -1,7 +1,7 @@
 """`laion-coco`: the same assets and checks at a terminal. Parses, calls, prints; what it calls lives elsewhere."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -39,6 +39,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+ExportedStage = Literal["published", "fetched_images"]
+
 app.add_typer(shards_app, name="shards")
 app.add_typer(bench_app, name="bench")
 
@@ -85,7 +87,7 @@ def run(
     """
     from laion_coco_assets.settings import Settings
     from laion_coco_assets.shards.source import list_sources
-    from laion_coco_assets.terminal import run_and_report
+    from laion_coco_assets.terminal import ask_for_contact, run_and_report
 
     settings = Settings.from_flags(
         profile=profile,
@@ -103,6 +105,7 @@ def run(
     found = list_sources(source)
     with interruptible():
         selected = select(list(found), shards, source)
+        ask_for_contact(profile, found[selected[0]], err)
         raise typer.Exit(run_and_report(settings, selected, out, err, max_samples=max_samples))
 
 
@@ -136,7 +139,7 @@ def fetch(
     from laion_coco_assets.shards.schemas import Stage
     from laion_coco_assets.shards.source import list_sources
     from laion_coco_assets.shards.store import ShardStore
-    from laion_coco_assets.terminal import fetch_and_report
+    from laion_coco_assets.terminal import ask_for_contact, fetch_and_report
 
     settings = Settings.from_flags(
         profile=profile,
@@ -148,7 +151,8 @@ def fetch(
         allow_networks=tuple(allow_network or ()),
     )
     reasons = sorted(reason.value for reason in parse_reasons(retry or ()))
-    found = list(list_sources(source))
+    sources = list_sources(source)
+    found = list(sources)
     where = source
     if reasons:
         fetched = set(ShardStore(data_dir).shards(Stage.FETCHED_IMAGES))
@@ -158,6 +162,7 @@ def fetch(
             raise UserError(f"--retry: no shard of {source} is in {data_dir} yet; fetch them first")
     with interruptible():
         selected = select(found, shards, where)
+        ask_for_contact(profile, sources[selected[0]], err)
         raise typer.Exit(fetch_and_report(settings, selected, reasons, out, err, max_samples=max_samples))
 
 
@@ -166,11 +171,16 @@ def export(
     data_dir: DataDir,
     out_dir: Annotated[str, typer.Option("--out", help="Folder or fsspec URL that the tars are written to.")],
     shards: Shards = None,
+    stage: Annotated[
+        ExportedStage,
+        typer.Option(help="published, or fetched_images: all images that came, with TEXT as the caption."),
+    ] = "published",
 ) -> None:
     """Write what is published as WebDataset tars, one a shard: images as they were served, captions, rows.
 
     A sample is <sample_id>.jpg (or png, webp, gif, avif), .txt with the top caption and .json with the published row.
-    What is complete and unchanged is skipped.
+    With --stage fetched_images it is of what `laion-coco fetch` left: .txt has the source's TEXT, .json the fetched row,
+    and no removal list is heeded. What is complete and unchanged is skipped.
 
     Exit codes: 0 done, 1 some shards failed (each is named), 2 a mistake in the call or the input.
     """
@@ -179,11 +189,14 @@ def export(
     from laion_coco_assets.terminal import export_and_report
 
     store, target = ShardStore(data_dir), ShardStore(out_dir)
-    there = store.shards(Stage.PUBLISHED)
+    there = store.shards(Stage(stage))
+    if not there and stage == "published":
+        fetched = "; --stage fetched_images exports what was fetched" if store.shards(Stage.FETCHED_IMAGES) else ""
+        raise UserError(f"{data_dir}: nothing published there; name the folder that `laion-coco run` wrote to{fetched}")
     if not there:
-        raise UserError(f"{data_dir}: nothing published there; name the folder that `laion-coco run` wrote to")
+        raise UserError(f"{data_dir}: nothing fetched there; name the folder that `laion-coco fetch` wrote to")
     with interruptible("tars that are complete stay; the same command goes on behind them"):
-        raise typer.Exit(export_and_report(store, select(there, shards, data_dir), target, out, err))
+        raise typer.Exit(export_and_report(store, Stage(stage), select(there, shards, data_dir), target, out, err))
 
 
 @app.command()

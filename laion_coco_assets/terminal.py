@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -14,13 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_coco_assets.checks.results import RuleResult, Status
-from laion_coco_assets.errors import StoreError
+from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.printable import harmless, printable
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.leftovers import delete, leftovers
+from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import ShardStore
 
 #: How many shards a line names; the rest are counted.
@@ -84,6 +87,17 @@ class Bars:
         self._progress.advance(self._shards)
 
 
+def ask_for_contact(profile: str, source: SourceShard, err: Console) -> None:
+    """Say in one line that servers are not told whom they serve, where images would be fetched so."""
+    agent = load_profile(profile).fetch.user_agent
+    if "://" in agent or "@" in agent:
+        return
+    with suppress(UserError):  # of a source that can not be read its shard will tell
+        if not source.brings_images:
+            said = f"user_agent has no contact: give it a URL or an address under [fetch] in a profile of yours, not {agent!r}"
+            err.print(f"[yellow]warning:[/] {escape(harmless(said))}", highlight=False, soft_wrap=True)
+
+
 def run_and_report(
     settings: Settings,
     shards: Sequence[str],
@@ -129,22 +143,25 @@ def fetch_and_report(
     return _exit_code(outcomes, err)
 
 
-def export_and_report(store: ShardStore, shards: Sequence[str], target: ShardStore, out: Console, err: Console) -> int:
+def export_and_report(
+    store: ShardStore, stage: Stage, shards: Sequence[str], target: ShardStore, out: Console, err: Console
+) -> int:
     """Write the shards' WebDataset tars under bars, say what came of each; returns the exit code: 1 when one failed."""
-    from laion_coco_assets.publishing.webdataset import export_shard
+    from laion_coco_assets.publishing.webdataset import export_fetched, export_shard
 
+    export = export_fetched if stage is Stage.FETCHED_IMAGES else export_shard
     failed, samples = [], 0
     with Bars(err, len(shards)) as bars:
         for shard in shards:
             try:
-                made = export_shard(store, shard, target, bars)
+                made = export(store, shard, target, bars)
             except StoreError as error:
                 failed.append(shard)
                 err.print(f"[red]{escape(shard)}:[/] {escape(harmless(str(error)))}", highlight=False, soft_wrap=True)
             else:
                 samples += made.samples
                 if not made.samples:
-                    out.print(f"{shard}: nothing published, no tar", highlight=False, markup=False)
+                    out.print(f"{shard}: nothing to export, no tar", highlight=False, markup=False)
                 elif not made.written:
                     out.print(f"{shard}: complete and unchanged", highlight=False, markup=False)
             bars.shard_done()

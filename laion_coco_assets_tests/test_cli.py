@@ -118,13 +118,16 @@ def test_run_on_strangers_urls_and_export(
     assert "nothing published there" in capsys.readouterr().err
 
 
-def test_run_on_a_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_on_a_folder_of_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, out = tmp_path / "photos", str(tmp_path / "out")
     folder.mkdir()
     Image.linear_gradient("L").convert("RGB").save(folder / "grey.png")
     (folder / "grey.txt").write_text("grey")
     arguments = ["run", "--source", str(folder), "--data-dir", out, "--profile", "demo"]
     assert laion_coco(*arguments, monkeypatch=monkeypatch) == 0
+    assert "user_agent" not in capsys.readouterr().err  # nobody is asked, so nobody need know whom to write to
     (row,) = stage_rows(ShardStore(out), Stage.PUBLISHED, "photos")
     assert (row["URL"], row["TEXT"]) == ("photos/grey.png", "grey")
     assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
@@ -176,6 +179,45 @@ def test_fetch_alone_and_again(
     assert laion_coco("run", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
     assert [row["TEXT"] for row in stage_rows(store, Stage.PUBLISHED, "a")] == ["grey", None]
     assert [row["reason"] for row in stage_rows(store, LEDGER, "a")] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("agent", "warned"),
+    [
+        ("mine/1.0 (ask us)", True),
+        ("mine/1.0 (+https://mine.example/bot)", False),
+        ("mine/1.0 (us@mine.example)", False),
+    ],
+)
+def test_a_user_agent_without_contact_is_named(
+    agent: str, warned: bool, source: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    profile = tmp_path / "mine.toml"
+    profile.write_text(f'base = "demo"\nname = "mine"\n[fetch]\nuser_agent = "{agent}"\n')
+    arguments = ["--source", str(source), "--data-dir", str(tmp_path / "out"), "--profile", str(profile)]
+    assert laion_coco("fetch", *arguments, "--shards", "a", monkeypatch=monkeypatch) == 0
+    assert ("warning: user_agent has no contact" in capsys.readouterr().err) is warned
+
+
+def test_what_was_only_fetched_is_exported(
+    source: Path, served: tuple[Path, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out, tars = str(tmp_path / "out"), tmp_path / "tars"
+    export = ["export", "--data-dir", out, "--out", str(tars)]
+    assert laion_coco(*export, "--stage", "fetched_images", monkeypatch=monkeypatch) == 2
+    assert "nothing fetched there" in capsys.readouterr().err
+    fetch = ["fetch", "--source", str(source), "--data-dir", out, "--profile", "demo", "--shards", "a"]
+    assert laion_coco(*fetch, "--allow-network", "127.0.0.0/8", monkeypatch=monkeypatch) == 0
+    assert laion_coco(*export, monkeypatch=monkeypatch) == 2
+    assert "--stage fetched_images" in " ".join(capsys.readouterr().err.split())
+    assert laion_coco(*export, "--stage", "fetched_images", monkeypatch=monkeypatch) == 0
+    with tarfile.open(tars / "a.tar") as tar:
+        files = {name.partition(".")[2]: tar.extractfile(name).read() for name in tar.getnames()}  # type: ignore[union-attr]
+    assert files["png"] == (served[0] / "grey.png").read_bytes()
+    assert files["txt"] == b"grey"
+    assert json.loads(files["json"])["http_status"] == 200
 
 
 def test_loopback_is_refused_unless_named(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,9 @@ def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set
         work.total,
         lambda done: refetch_shard(store, shard, fetcher, reasons, done),
         record,
-        replacing=Replacing(info.content, ",".join(sorted(reasons))),
+        # Counted, because a retry that changed no row leaves the same content: parts that a kill just behind the
+        # publication left are the former retry's, and are not taken for this one's.
+        replacing=Replacing(info.content, f"{len(before)}:{','.join(sorted(reasons))}"),
     )
 
 

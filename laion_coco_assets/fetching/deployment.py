@@ -70,7 +70,7 @@ class FetchDeployment(BaseModel):
     host_failures: int = Field(
         default=20,
         ge=0,
-        description="rows of one host in a row without any answer, or answers to slow down, before it is left alone; 0: never",
+        description="a host's rows in a row without an answer, or answers to slow down, till it is left alone; 0: never",
     )
     host_rest_s: float = Field(default=60.0, gt=0, description="for how long it is left alone")
     allow_networks: Annotated[tuple[str, ...], AfterValidator(_checked_networks)] = Field(
@@ -103,9 +103,11 @@ class FetchDeployment(BaseModel):
 
         Each row has `retries` + 1 tries within `total_timeout_s` each, as many rows at once as there are slots; the waits
         between tries hold no slot, so overlap. A host may ask for a pause with each try's answer, and its rows wait one
-        behind the other. With `host_spacing_s`, each of a row's requests, redirects among them, may wait for it. Not in it: decoding, where a picture keeps at most two workers for
-        `decode_deadline_s` each, and rows that start over for want of memory (`max_bytes_held`); with `robots`, count one more row for each host. A host that never answers
-        is left alone after `host_failures` rows, so that a dead one costs far less.
+        behind the other. With `host_spacing_s`, each of a row's requests, redirects among them, may wait for it. A host
+        that never answers is left alone after `host_failures` rows, so that a dead one costs far less.
+
+        Not in it: decoding, where a picture keeps at most two workers for `decode_deadline_s` each, and rows that start
+        over for want of memory (`max_bytes_held`). With `robots`, count one more row for each host.
         """
         at_once = min(self.lane().concurrency, self.per_host * hosts)  # chance may give one lane all hosts
         tries = settings.retries + 1

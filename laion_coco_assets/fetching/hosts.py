@@ -1,4 +1,4 @@
-"""Manners, per host: how many requests at once and how far apart, and leaving alone a host that asks so or never answers."""
+"""Manners, per host: how many requests at once, how far apart, and leaving alone who asks for it or never answers."""
 
 import asyncio
 from collections import OrderedDict
@@ -78,8 +78,8 @@ class Hosts:
     async def turn(self, host: str, shared: asyncio.Semaphore) -> AsyncIterator[None]:
         """One of the slots that all hosts share, for who has one of the host's own: `spacing_s` after the host's last.
 
-        A host stands in the common line once, however many of its rows wait, so hosts take turns; and while it waits for
-        its spacing or a pause it stands in no line and keeps no common slot.
+        A host stands in the common line once, however many of its rows wait, so hosts take turns; and while it waits
+        for its spacing or a pause it stands in no line and keeps no common slot.
         """
         async with self._gates[host].door:
             while True:

@@ -25,7 +25,7 @@ _NO_SIGNAL: Final = re.compile(r'ai-train\s*=\s*"?no"?\s*(;.*)?')
 
 
 def product_token(user_agent: str) -> str:
-    """What rules for crawlers call us, in lower case: `user_agent` up to its slash, as in `laion-coco-assets/0.1 (+https://…)`."""
+    """What rules for crawlers call us, in lower case: `user_agent` up to its slash or blank, `laion-coco-assets` say."""
     return re.split(r"[/\s]", user_agent, maxsplit=1)[0].lower()
 
 

@@ -1,4 +1,4 @@
-"""WebDataset tars of what is published: each image as it was served, its caption, and its row."""
+"""WebDataset tars of what is published, or of what was fetched: each image as it was served, its caption, and its row."""
 
 import io
 import json
@@ -22,6 +22,9 @@ _VERSION: Final = 1
 _SIGNATURE: Final = "laion_coco_assets WebDataset"
 _EXTENSIONS: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
 
+#: A row, its caption, the format and the bytes of its image.
+_Sample = tuple[Row, str, str, bytes]
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -29,6 +32,17 @@ class Exported:
 
     samples: int
     written: bool
+
+
+def export_fetched(store: ShardStore, shard: str, target: ShardStore, progress: Progress) -> Exported:
+    """Like `export_shard`, of every image that was fetched: `.txt` has TEXT, empty where there is none, `.json` the row.
+
+    Removal lists speak of what is published, and take nothing out here.
+    """
+    info = store.need(Stage.FETCHED_IMAGES, shard)
+    count = sum(row["status"] == "ok" for row in stage_rows(store, Stage.FETCHED_IMAGES, shard, ["status"]))
+    note = f"{_SIGNATURE} {_VERSION}: fetched_images {info.content} alone"
+    return _export(_fetched(store, shard), count, note, shard, target, progress)
 
 
 def export_shard(store: ShardStore, shard: str, target: ShardStore, progress: Progress) -> Exported:
@@ -49,20 +63,25 @@ def export_shard(store: ShardStore, shard: str, target: ShardStore, progress: Pr
             f"{store.path(Stage.PUBLISHED, shard)} was made from other images than those there now: "
             f"run shard {shard} again first"
         )
+    return _export(_published(store, shard), published.rows, _note(published, images), shard, target, progress)
+
+
+def _export(
+    samples: Iterator[_Sample], count: int, note: str, shard: str, target: ShardStore, progress: Progress
+) -> Exported:
     path = target.root / f"{shard}.tar"
-    note = _note(published, images)
     try:
         found = _found_note(path)
-        if not published.rows:
+        if not count:
             path.unlink(missing_ok=True)
         elif found != note:
-            progress.start("export", shard, published.rows)
-            _write(_samples(store, shard), note, target, path, progress)
+            progress.start("export", shard, count)
+            _write(samples, note, target, path, progress)
             progress.finish()
-            return Exported(published.rows, written=True)
+            return Exported(count, written=True)
     except OSError as error:
         raise StoreError(f"{path} can not be written: {error.strerror or error}") from error
-    return Exported(published.rows, written=False)
+    return Exported(count, written=False)
 
 
 def _note(published: StageInfo, images: StageInfo) -> str:
@@ -83,13 +102,20 @@ def _found_note(path: UPath) -> str | None:
     return note
 
 
-def _samples(store: ShardStore, shard: str) -> Iterator[tuple[Row, str, bytes]]:
-    """Each published row with the format and the bytes of its image. Both files are in source order."""
+def _fetched(store: ShardStore, shard: str) -> Iterator[_Sample]:
+    for batch in store.batches(Stage.FETCHED_IMAGES, shard):
+        for row, image in zip(batch.drop_columns(["image"]).to_pylist(), batch.column("image"), strict=True):
+            if row["status"] == "ok":
+                yield row, row["TEXT"] or "", row["format"], image.as_py()
+
+
+def _published(store: ShardStore, shard: str) -> Iterator[_Sample]:
+    """Each published row with its image. Both files are in source order."""
     images = _images(store, shard)
     for row in stage_rows(store, Stage.PUBLISHED, shard):
         for sample_id, format_, image in images:  # goes on behind the last match
             if sample_id == row["sample_id"] and image.is_valid:
-                yield row, format_, image.as_py()
+                yield row, row["top_caption"], format_, image.as_py()
                 break
         else:
             raise StoreError(f"sample {row['sample_id']} is published in shard {shard}, but its image is not there")
@@ -103,17 +129,15 @@ def _images(store: ShardStore, shard: str) -> Iterator[tuple[str, str, pa.Binary
         yield from zip(sample_ids.to_pylist(), formats.to_pylist(), images, strict=True)
 
 
-def _write(
-    samples: Iterator[tuple[Row, str, bytes]], note: str, target: ShardStore, path: UPath, progress: Progress
-) -> None:
+def _write(samples: Iterator[_Sample], note: str, target: ShardStore, path: UPath, progress: Progress) -> None:
     scratch = target.scratch_dir(target.root)
     try:
         local = scratch / path.name
         with tarfile.open(local, "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": note}) as tar:
-            for row, format_, image in samples:
+            for row, caption, format_, image in samples:
                 name = row["sample_id"]
                 _add(tar, f"{name}.{_EXTENSIONS[format_]}", image)
-                _add(tar, f"{name}.txt", row["top_caption"].encode())
+                _add(tar, f"{name}.txt", caption.encode())
                 _add(tar, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
                 progress.advance(1)
         target.publish(local, path)

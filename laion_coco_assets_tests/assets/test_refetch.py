@@ -13,6 +13,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from upath import UPath
 
 from laion_coco_assets.assets import stage
 from laion_coco_assets.assets.refetch import refetch_shard
@@ -190,6 +191,28 @@ def test_a_killed_re_fetch_harms_nothing_and_goes_on(copy: Settings, web: Web, t
     assert runs[0] != runs[1]
     assert infos[0] == infos[1]
     assert not list((Path(copy.data_dir) / ".checkpoints" / STAGE).glob("s-*"))
+
+
+def test_parts_that_a_kill_behind_publication_left_are_not_the_next_re_fetchs(
+    copy: Settings, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, left = Path(copy.data_dir) / ".checkpoints" / STAGE, tmp_path / "left"
+    publish = ShardStore.publish
+
+    def keep_parts(self: ShardStore, local: Path, to: UPath) -> None:
+        publish(self, local, to)
+        if to == self.path(STAGE, "s"):
+            shutil.copytree(parts, left)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardStore, "publish", keep_parts)
+        before = ShardStore(copy.data_dir).need(STAGE, "s").content
+        assert fetch(copy, "http_4xx").errors == {}
+    shutil.copytree(left, parts, dirs_exist_ok=True)
+    assert ShardStore(copy.data_dir).need(STAGE, "s").content == before  # no row went better
+    asked = web.server.asked.copy()
+    assert fetch(copy, "http_4xx").errors == {}
+    assert set(web.server.asked - asked) == {path(row) for row in range(ROWS) if row % 5 == 2}
 
 
 def test_a_run_that_tries_again_for_another_shard_asks_for_none_twice(

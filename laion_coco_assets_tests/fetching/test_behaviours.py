@@ -3,7 +3,7 @@
 import pytest
 
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
-from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets.fetching.reasons import TRANSIENT, Reason
 from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer
 
@@ -162,8 +162,9 @@ def test_a_shard_of_nothing_but_hostile_servers_takes_a_bounded_time():
     with BadServer() as server, Fetcher(SLOWEST, SHARD_MEANS) as fetcher:
         results = list(fetcher.fetch(server.url(path) for path in HOSTILE))
     for path, got in zip(HOSTILE, results, strict=True):
-        # A second is short: on a loaded machine a good answer may take longer.
-        assert got.reason in (EXPECTED.get(path, Reason.TIMEOUT), Reason.TIMEOUT), path
+        # A second is short: on a loaded machine a good answer may take longer, and a second try be a server's first.
+        if not (path.endswith("_once") and got.reason in TRANSIENT):
+            assert got.reason in (EXPECTED.get(path, Reason.TIMEOUT), Reason.TIMEOUT), path
 
 
 def test_the_bound_of_a_shard_is_its_deadlines():

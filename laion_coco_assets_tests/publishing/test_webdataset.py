@@ -11,7 +11,7 @@ import pytest
 
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.publishing.webdataset import Exported, export_shard
+from laion_coco_assets.publishing.webdataset import Exported, export_fetched, export_shard
 from laion_coco_assets.shards.schemas import PUBLISHED, Stage
 from laion_coco_assets.shards.store import ShardStore, StageKey
 
@@ -33,7 +33,8 @@ def format_of(row: int) -> str:
 
 def fetched(row: int, version: str) -> dict[str, Any]:
     got = {"status": "ok", "format": format_of(row), "image": image(row)} if is_ok(row) else {"status": "rejected"}
-    return {"row": row, "sample_id": f"{row:032x}", "URL": f"http://x/{version}/{row}", **got}
+    text = {"TEXT": f"ein Käfer {row}"} if row % 2 else {}
+    return {"row": row, "sample_id": f"{row:032x}", "URL": f"http://x/{version}/{row}", **text, **got}
 
 
 def fetch(store: ShardStore, shard: str, version: str = "a") -> None:
@@ -100,6 +101,22 @@ def test_a_sample_is_image_caption_and_row(store: ShardStore, target: ShardStore
         f"{number:032x}" for number in wanted for _ in range(3)
     ]  # WebDataset wants a sample's files together
     assert [each.name for each in target.root.iterdir()] == ["s.tar"]
+
+
+def test_what_was_fetched_goes_without_publication(store: ShardStore, target: ShardStore) -> None:
+    wanted = [row for row in range(ROWS) if is_ok(row)]
+    assert export_fetched(store, "s", target, NoProgress()) == Exported(len(wanted), written=True)
+    found = contents(target)
+    assert len(found) == 3 * len(wanted)
+    for row in wanted:
+        assert found[f"{row:032x}.{FORMATS[format_of(row)]}"] == image(row)
+        assert found[f"{row:032x}.txt"].decode() == (f"ein Käfer {row}" if row % 2 else "")
+        said = json.loads(found[f"{row:032x}.json"])
+        assert (said["URL"], said["status"]) == (f"http://x/a/{row}", "ok")
+        assert "image" not in said
+    assert not export_fetched(store, "s", target, NoProgress()).written
+    fetch(store, "s", "b")
+    assert export_fetched(store, "s", target, NoProgress()).written
 
 
 def test_a_right_tar_is_skipped_and_another_content_replaces_it(store: ShardStore, tmp_path: Path) -> None:
