@@ -13,10 +13,11 @@ from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.arrivals import new_shards
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.store import Replacing, ShardStore, StageKey
 from laion_coco_assets_tests.test_cli import laion_coco
 
 STAGES = (Stage.FETCHED_IMAGES, Stage.PUBLISHED, LEDGER)
+WITH_CHECKPOINTS = (Stage.BLIP_CANDIDATES, Stage.FETCHED_IMAGES)
 #: `a-b` begins as `a` does, checkpoints and all.
 KEYS = ["a", "a-b", "c"]
 
@@ -35,9 +36,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardStore:
         for stage in STAGES:
             with store.write(StageKey(stage, shard, "f")):
                 pass
-        left = store.checkpoint_dir(StageKey(Stage.BLIP_CANDIDATES, shard, "f"))
-        left.mkdir(parents=True)
-        (left / "part").write_bytes(b"")
+        of_models = store.checkpoint_dir(StageKey(Stage.BLIP_CANDIDATES, shard, "f"))
+        of_a_retry = store.checkpoint_dir(StageKey(Stage.FETCHED_IMAGES, shard, "f"), Replacing("content", "timeout"))
+        for left in (of_models, of_a_retry):
+            left.mkdir(parents=True)
+            (left / "part").write_bytes(b"")
     assert laion_coco("shards", "add", monkeypatch=monkeypatch) == 0
     return store
 
@@ -60,12 +63,14 @@ def shards(
 def _left(store: ShardStore) -> dict[str, list[str]]:
     """Shards with files by stage, and those with checkpoints."""
     found = {str(stage): store.shards(stage) for stage in STAGES}
-    folders = (store.checkpoints / Stage.BLIP_CANDIDATES).iterdir()
-    return found | {"checkpoints": sorted({each.name[:-17] for each in folders if each.is_dir()})}
+    for stage in WITH_CHECKPOINTS:
+        folders = [each.name for each in (store.checkpoints / stage).iterdir() if each.is_dir()]
+        found[f"checkpoints of {stage}"] = sorted(folder.rsplit("-", 1)[0] for folder in folders)
+    return found
 
 
 def _all(shards: list[str]) -> dict[str, list[str]]:
-    return dict.fromkeys((*STAGES, "checkpoints"), shards)
+    return dict.fromkeys((*STAGES, *(f"checkpoints of {stage}" for stage in WITH_CHECKPOINTS)), shards)
 
 
 def _tick(store: ShardStore, source: Path) -> str:
@@ -84,7 +89,7 @@ def _tick(store: ShardStore, source: Path) -> str:
 def test_a_removed_shard_keeps_its_files_and_does_not_come_back(
     store: ShardStore, shards: Callable[..., str], tmp_path: Path
 ) -> None:
-    assert shards("remove", "a") == f"a: removed; 4 files stay in {tmp_path / 'data'}"
+    assert shards("remove", "a") == f"a: removed; 5 files stay in {tmp_path / 'data'}"
     assert shards("list") == "a-b c"
     assert _left(store) == _all(KEYS)
     assert "1 shard left out, removed by `laion-coco shards remove`: a" in _tick(store, tmp_path / "source")
@@ -98,10 +103,10 @@ def test_files_are_deleted_after_a_yes(
     store: ShardStore, shards: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    assert "Delete 4 files and checkpoints of 1 shards?" in shards("remove", "a", "--files", code=1)
+    assert "Delete 5 files and checkpoints of 1 shards?" in shards("remove", "a", "--files", code=1)
     assert shards("list") == "a-b a c"
     assert _left(store) == _all(KEYS)
-    assert "a: removed; 4 files and checkpoints deleted" in shards("remove", "a", "c", "--files", "--yes")
+    assert "a: removed; 5 files and checkpoints deleted" in shards("remove", "a", "c", "--files", "--yes")
     assert shards("list") == "a-b"
     assert _left(store) == _all(["a-b"])
 

@@ -17,7 +17,6 @@ from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import StageKey
-from laion_coco_assets.shards.trial import keep_whole
 
 
 class FetchConfig(dg.Config):
@@ -61,7 +60,6 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                 origin = source.shard(shard)
                 fingerprint = fingerprints(profile)[Stage.FETCHED_IMAGES]
                 key = StageKey(Stage.FETCHED_IMAGES, shard, fingerprint, {"source": origin.digest})
-                keep_whole(files, key, profile)
                 if files.made_from_other(key):
                     context.log.warning(
                         f"{origin.path} changed after shard {shard} was fetched: fetching it as it is now"

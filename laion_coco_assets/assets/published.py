@@ -101,7 +101,8 @@ def write_ledger(store: ShardStore, published: StageKey, removed: Mapping[int, s
     record = {"source_rows": fetched.rows} | {
         name: said[name] for name in ("source_rows", "max_samples") if name in said
     }
-    write_stage(store, Work(key, lambda: fetched.rows, rows, lambda: record), NoProgress(), settings=None)
+    work = Work(key, lambda: fetched.rows, rows, lambda: record)
+    write_stage(store, work, NoProgress(), settings=None, trial="max_samples" in record)
 
 
 def publish_shard(store: ShardStore, key: StageKey, removed: Container[int], done: int) -> Iterator[Rows]:

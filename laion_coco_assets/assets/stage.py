@@ -16,9 +16,10 @@ from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
 from laion_coco_assets.shards.profile import Profile
+from laion_coco_assets.shards.removed import note_added
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import Replacing, ShardStore, StageInfo, StageKey
-from laion_coco_assets.shards.trial import profile_of_run
+from laion_coco_assets.shards.trial import keep_whole, profile_of_run
 
 #: One partition a source shard; registered by the sensor `new_shards` or by `laion-coco shards add`.
 SHARDS: Final = dg.DynamicPartitionsDefinition(name="shards")
@@ -141,8 +142,10 @@ def run_shards(
     stage = Stage(context.asset_key.to_user_string())
     profile = profile_of_run(profile, context.run.tags)
     broken = broken_rules(context, stage, context.partition_keys)
+    note_added(store, context.partition_keys)  # one that was removed is back: what is made of it now is no leftover
     for shard in context.partition_keys:
         try:
+            keep_whole(store, shard, profile)
             _refuse(broken.get(shard))
             done[shard] = _run_shard(context, profile, store, progress, plan(profile, shard))
         except Exception as error:  # whatever it was, the other shards go on and it is raised below
@@ -179,7 +182,8 @@ def _run_shard(
     context: dg.AssetExecutionContext, profile: Profile, store: ShardStore, progress: Progress, work: Work
 ) -> tuple[StageInfo, dict[str, Any]]:
     started = time.monotonic()
-    made = write_stage(store, work, progress, settings=stage_settings(profile, Stage(work.key.stage)))
+    settings, trial = stage_settings(profile, Stage(work.key.stage)), profile.fetch.max_samples is not None
+    made = write_stage(store, work, progress, settings=settings, trial=trial)
     seconds = time.monotonic() - started
     info = store.need(work.key.stage, work.key.shard)
     if made is None:
@@ -189,14 +193,17 @@ def _run_shard(
     return info, {**shard_metadata(store, info, made=made, seconds=seconds), **work.shown()}
 
 
-def write_stage(store: ShardStore, work: Work, progress: Progress, settings: Mapping[str, Any] | None) -> int | None:
+def write_stage(
+    store: ShardStore, work: Work, progress: Progress, settings: Mapping[str, Any] | None, *, trial: bool
+) -> int | None:
     """Make the stage's file unless it is complete and unchanged; returns the rows made now, None when skipped.
 
-    Rows that are taken over from the file that is there come as arrow batches, and do not count as made.
+    Rows that are taken over from the file that is there come as arrow batches, and do not count as made. A trial leaves
+    unfinished work on the whole shard alone.
     """
     if work.replacing is None and store.is_complete(work.key):
         return None
-    with store.write(work.key, work.replacing or work.extending()) as writer:
+    with store.write(work.key, work.replacing or work.extending(), keep_others=trial) as writer:
         if writer.complete:  # another process has made it while this one waited for its turn
             return None
         found = writer.done

@@ -1,4 +1,4 @@
-"""What the instance's events say of shards: when each was materialised and with which settings, and what is under way."""
+"""What the instance's events say of shards: when each was materialised and with which settings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from laion_coco_assets.shards.joining import chunks
 from laion_coco_assets.shards.schemas import Stage
 
 _CODE_VERSION: Final = "dagster/code_version"
-_EVENTS_PER_QUERY: Final = 500
+EVENTS_PER_QUERY: Final = 500
 #: Events that a tick reads, at most: what it has read it knows for as long as the process lives.
 EVENTS_PER_TICK: Final = 5000
 
@@ -39,7 +39,7 @@ class Materialisations:
     def read(self, instance: dg.DagsterInstance, stage: Stage, events: Iterable[int], at_most: int) -> int:
         """Read those that are not known yet, `at_most` of them; returns how many it were."""
         unread = list(islice((event for event in events if event not in self._known), at_most))
-        for chunk in chunks(unread, _EVENTS_PER_QUERY):
+        for chunk in chunks(unread, EVENTS_PER_QUERY):
             wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(stage.value), storage_ids=chunk)
             for record in instance.fetch_materializations(wanted, limit=len(chunk)).records:
                 event = record.asset_materialization
@@ -51,18 +51,10 @@ class Materialisations:
 
 def latest_materialisations(instance: dg.DagsterInstance) -> dict[Stage, Mapping[str, int]]:
     """The storage id of each shard's last materialisation, by stage."""
-    return {stage: _latest(instance, stage, dg.DagsterEventType.ASSET_MATERIALIZATION) for stage in Stage}
+    return {stage: latest_events(instance, stage, dg.DagsterEventType.ASSET_MATERIALIZATION) for stage in Stage}
 
 
-def tried_shards(instance: dg.DagsterInstance, made: Mapping[Stage, Mapping[str, int]]) -> set[str]:
-    """Shards that a run was started for and has not materialised (yet); `made` is what `latest_materialisations` found."""
-    tried: set[str] = set()
-    for stage in Stage:
-        planned = _latest(instance, stage, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
-        tried.update(shard for shard, event in planned.items() if event > made[stage].get(shard, -1))
-    return tried
-
-
-def _latest(instance: dg.DagsterInstance, stage: Stage, kind: dg.DagsterEventType) -> Mapping[str, int]:
+def latest_events(instance: dg.DagsterInstance, stage: Stage, kind: dg.DagsterEventType) -> Mapping[str, int]:
+    """The storage id of each shard's last event of a kind."""
     # An index of the database alone answers this; its query for attempts without a materialisation reads whole events.
     return instance.event_log_storage.get_latest_storage_id_by_partition(dg.AssetKey(stage.value), kind)

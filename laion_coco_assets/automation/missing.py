@@ -6,7 +6,8 @@ from typing import Final
 import dagster as dg
 
 from laion_coco_assets.assets.stage import SHARDS
-from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations, tried_shards
+from laion_coco_assets.automation.attempts import Attempts
+from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations
 from laion_coco_assets.automation.requests import named, run_request, spans
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
@@ -21,6 +22,7 @@ def build_missing_shards(settings: Settings, profile: Profile) -> dg.ScheduleDef
     """The schedule `missing_shards` for a profile; off until somebody turns it on."""
 
     materialisations = Materialisations()
+    attempts = Attempts()
 
     @dg.schedule(
         name="missing_shards",
@@ -32,24 +34,25 @@ def build_missing_shards(settings: Settings, profile: Profile) -> dg.ScheduleDef
     def missing_shards(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         """Two steps: shards that are fetched go through the models; others are fetched while there is room for them.
 
-        A shard whose last attempt did not end in a materialisation is in a run now, or has failed: it is left alone.
+        A shard that is in a run now, or has failed in its last one, is left alone.
         """
         shards = list(context.instance.get_dynamic_partitions(SHARDS.name or ""))
         made = latest_materialisations(context.instance)
         current = _current(context.instance, made, profile, materialisations)
-        tried = tried_shards(context.instance, made)
+        alone = attempts.look(context.instance, made)
         fetched = [shard for shard in shards if shard in current[Stage.FETCHED_IMAGES]]
         waiting = [shard for shard in fetched if any(shard not in current[stage] for stage in _MODELS)]
         missing = [shard for shard in shards if shard not in current[Stage.FETCHED_IMAGES]]
-        # What is being fetched will need the room too; what failed has never needed it, but that is not known here.
-        room = max(0, settings.schedule_ahead - len(waiting) - sum(shard in tried for shard in missing))
+        # What is being fetched will need the room too. What failed takes none: fetching would stop for good.
+        taken = sum(shard not in alone.failed for shard in waiting) + sum(shard in alone.in_runs for shard in missing)
+        room = max(0, settings.schedule_ahead - taken)
         most = settings.schedule_shards
-        to_models = [shard for shard in waiting if shard not in tried][:most]
-        to_fetch = [shard for shard in missing if shard not in tried][: min(most, room)]
+        to_models = [shard for shard in waiting if shard not in alone][:most]
+        to_fetch = [shard for shard in missing if shard not in alone][: min(most, room)]
         context.log.info(
             f"{len(shards)} shards: {len(fetched) - len(waiting)} published, {len(waiting)} fetched and waiting, "
-            f"{len(missing)} to fetch, room for {room}; {len(tried.intersection(waiting + missing))} "
-            "left alone, in a run now or failed in their last one (materialise those by hand)"
+            f"{len(missing)} to fetch, room for {room}; left alone are {len(alone.in_runs.intersection(waiting + missing))} "
+            f"in a run now and {len(alone.failed.intersection(waiting + missing))} that failed (materialise those by hand)"
         )
         context.log.info(f"to the models: {named(to_models)}; to fetch: {named(to_fetch)}")
         requests = [

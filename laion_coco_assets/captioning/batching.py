@@ -50,7 +50,7 @@ class Batches:
         self._fits: int | None = None  # what was found out the hard way
         self._in_a_row = 0  # pieces of work of that size that went well
         self._patience = _PATIENCE
-        self._growing = False
+        self._proven = 0  # the size that it was doubled from, having gone well with all the patience there is
         #: How often memory ran out, and fewer items went together from then on.
         self.backed_off = 0
 
@@ -84,7 +84,7 @@ class Batches:
         """What `work` gives; None when memory ran out, and only half of `at_once` go together from now on.
 
         What took the memory may have gone: after many pieces of work of that size, twice as many are tried again. Each
-        time that was in vain, twice the patience is had before the next.
+        time that was in vain, twice the patience is had before the next; once it was not, as little as at first.
 
         Raises:
             DeviceMemoryError: it was one item.
@@ -94,15 +94,16 @@ class Batches:
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            if at_once == 1:
-                raise DeviceMemoryError(
-                    f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
-                    "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
-                ) from error
         else:
             self._went_well(at_once)
             return result
-        # Outside of the handler: the error's frames hold on to the batch's tensors.
+        # Outside of the handler, and no cause of what is raised: the error's frames hold on to the batch's tensors.
+        release_memory(self._device)
+        if at_once == 1:
+            raise DeviceMemoryError(
+                f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
+                "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
+            )
         self._back_off(at_once)
         return None
 
@@ -110,15 +111,17 @@ class Batches:
         if self._fits is None or at_once < self._fits:
             return
         self._in_a_row += 1
-        if self._in_a_row >= self._patience:
-            self._fits, self._in_a_row, self._growing = 2 * self._fits, 0, True
+        if self._in_a_row < self._patience:
+            return
+        if self._proven:
+            self._patience = _PATIENCE
+        self._proven, self._fits, self._in_a_row = self._fits, 2 * self._fits, 0
 
     def _back_off(self, at_once: int) -> None:
-        if self._growing:
+        if 0 < self._proven < at_once:
             self._patience = min(2 * self._patience, _MOST_PATIENCE)
-        self._fits, self._in_a_row, self._growing = at_once // 2, 0, False
+        self._fits, self._in_a_row, self._proven = at_once // 2, 0, 0
         self.backed_off += 1
-        release_memory(self._device)
         _log.warning("%s ran out of memory with %d images at once; going on with %d", self._device, at_once, self._fits)
 
 

@@ -21,11 +21,11 @@ class ImagePreprocessing:
     resample: Image.Resampling
 
     def __call__(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Float32 [images, 3, size, size] on the CPU."""
+        """Float32 [images, 3, size, size] on the CPU, contiguous: else a copy to a GPU is by way of unpinned memory."""
         pixels = np.empty((len(images), self.size, self.size, 3), dtype=np.uint8)
         for place, image in zip(pixels, images, strict=True):
             place[:] = np.asarray(image.convert("RGB").resize((self.size, self.size), self.resample))
-        scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32) / 255
+        scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(torch.float32) / 255
         return (scaled - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)
 
 

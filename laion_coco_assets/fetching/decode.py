@@ -96,16 +96,10 @@ def _inspect(data: bytes, limits: ImageLimits) -> ImageInfo:
 
 def _hash(image: ImageFile.ImageFile, name: str, *, wanted: bool) -> str | None:
     """The perceptual hash if wanted; in any case nothing passes that can be decoded but not made RGB, as models need it."""
-    try:
-        if wanted:
-            return perceptual_hash(_as_seen(image))
-        if image.mode != "RGB" or image.has_transparency_data:  # else there is nothing to convert
-            _as_seen(image)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - hostile bytes: a transparency that does not fit its palette, say
-        raise _failure(name, error) from None
-    return None
+    if not wanted and image.mode == "RGB" and not image.has_transparency_data:
+        return None  # nothing to convert
+    rgb = _rgb(image, name)
+    return perceptual_hash(rgb) if wanted else None
 
 
 def decode_rgb(data: bytes) -> Image.Image:
@@ -118,9 +112,18 @@ def decode_rgb(data: bytes) -> Image.Image:
     try:
         image, name = _open(data)
         _load(image, name)
+        return _rgb(image, name)
     except RejectedError as error:
         raise ValueError(f"not a readable picture: {error}") from error
-    return _as_seen(image)
+
+
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    try:
+        return _as_seen(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - hostile bytes: a transparency that does not fit its palette, say
+        raise _failure(name, error) from None
 
 
 def _as_seen(image: Image.Image) -> Image.Image:

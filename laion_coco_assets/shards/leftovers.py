@@ -1,18 +1,18 @@
 """What lies in a data folder and serves nothing any more. What is published, and its ledger, is never among it."""
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from upath import UPath
 
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
-from laion_coco_assets.shards.removed import CHECKPOINT, removed_shards
+from laion_coco_assets.shards.removed import all_stages_locked, removal_times
 from laion_coco_assets.shards.schemas import SCHEMAS, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.store import CHECKPOINT, ShardStore
 
 #: Folders in which files are written before they appear, and objects that were uploaded beside their place.
 _TEMPORARY: Final = re.compile(r"\.writing-\w+|\..+\.[0-9a-f]{32}")
@@ -36,39 +36,47 @@ class Leftover:
     path: UPath
     bytes: int
     modified: float
-    #: Whose writer would be using it, if it is a stage's of a shard.
-    key: StageKey | None
+    #: Whose runs may be using it, if it is a shard's.
+    shard: str | None
 
 
 def leftovers(store: ShardStore, before: float, wanted: Mapping[Stage, str] | None = None) -> Iterator[Leftover]:
     """What can go, of each kind in order of names.
 
-    Checkpoints and temporary files count when nothing was written to them since `before` (seconds since 1970): a run
-    that was killed later may be gone on with. Files of other settings are told by `wanted`, the fingerprints of a profile.
+    Nothing counts that was written to since `before` (seconds since 1970): a run that was killed later may be gone on
+    with, and a trial may be under way. Files of other settings are told by `wanted`, the fingerprints of a profile.
+    Of a removed shard all counts that was written before it was removed; what came later is of a shard that came back.
     """
-    removed = removed_shards(store)
+    removed = removal_times(store)
     yield from _checkpoints(store, before, removed)
     yield from _temporary(store, before)
     for stage in _STAGES:
         for shard in store.shards(stage):
-            key = StageKey(stage, shard, "")
-            if shard in removed:
-                yield _leftover(Kind.REMOVED, store.path(stage, shard), key)
-            elif wanted is not None and _has_other_settings(store, stage, shard, wanted[stage]):
-                yield _leftover(Kind.OTHER_SETTINGS, store.path(stage, shard), key)
+            if wanted is None and shard not in removed:
+                continue
+            found = _leftover(Kind.OTHER_SETTINGS, store.path(stage, shard), shard)
+            old = 0 < found.modified < before
+            if _was_removed(found, removed):
+                yield replace(found, kind=Kind.REMOVED)
+            elif wanted is not None and old and _has_other_settings(store, stage, shard, wanted[stage]):
+                yield found
 
 
-def _checkpoints(store: ShardStore, before: float, removed: Container[str]) -> Iterator[Leftover]:
+def _checkpoints(store: ShardStore, before: float, removed: Mapping[str, float]) -> Iterator[Leftover]:
     for stage in SCHEMAS:
         for path in _entries(store.checkpoints / stage):
             named = CHECKPOINT.fullmatch(path.name)
             if named is None:
                 continue
-            is_removed = named[1] in removed
-            kind = Kind.REMOVED if is_removed else Kind.CHECKPOINT
-            found = _leftover(kind, path, StageKey(stage, named[1], ""))
-            if is_removed or 0 < found.modified < before:
+            found = _leftover(Kind.CHECKPOINT, path, named["shard"])
+            if _was_removed(found, removed):
+                yield replace(found, kind=Kind.REMOVED)
+            elif 0 < found.modified < before:
                 yield found
+
+
+def _was_removed(found: Leftover, removed: Mapping[str, float]) -> bool:
+    return found.shard is not None and 0 < found.modified <= removed.get(found.shard, 0)
 
 
 def _temporary(store: ShardStore, before: float) -> Iterator[Leftover]:
@@ -81,11 +89,11 @@ def _temporary(store: ShardStore, before: float) -> Iterator[Leftover]:
 
 
 def delete(store: ShardStore, leftover: Leftover) -> bool:
-    """Delete it, unless it is being written or was since it was found; returns whether it is gone."""
+    """Delete it, unless a stage of its shard is being made or it was written since; returns whether it is gone."""
     with ExitStack() as held:
-        if leftover.key is not None:
+        if leftover.shard is not None:
             try:
-                held.enter_context(store.lock(leftover.key))
+                held.enter_context(all_stages_locked(store, leftover.shard))  # who makes a stage reads those before it
             except StoreUnavailableError:
                 return False
         if not leftover.path.exists() or _modified(_files(leftover.path)) != leftover.modified:
@@ -94,9 +102,9 @@ def delete(store: ShardStore, leftover: Leftover) -> bool:
         return True
 
 
-def _leftover(kind: Kind, path: UPath, key: StageKey | None) -> Leftover:
+def _leftover(kind: Kind, path: UPath, shard: str | None) -> Leftover:
     files = list(_files(path))
-    return Leftover(kind, path, sum(file.stat().st_size for file in files if file.is_file()), _modified(files), key)
+    return Leftover(kind, path, sum(file.stat().st_size for file in files if file.is_file()), _modified(files), shard)
 
 
 def _modified(files: Iterable[UPath]) -> float:

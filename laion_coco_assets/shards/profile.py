@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from laion_coco_assets.errors import ProfileError
 
+#: A trial's, and more than any shard has.
+MOST_SAMPLES = 999_999_999
 _PROFILES = Path(str(resources.files("laion_coco_assets.shards"))) / "profiles"
 
 
@@ -45,6 +47,7 @@ class FetchSettings(_Section):
     max_samples: int | None = Field(
         default=None,
         ge=1,
+        le=MOST_SAMPLES,
         exclude_if=lambda rows: rows is None,  # whole shards are no setting: their fingerprint says nothing of it
         description="a trial: only so many rows of each shard, from its first",
     )

@@ -1,25 +1,27 @@
 """Shards that were taken out: their files deleted, and a note that keeps the sensor from registering them again."""
 
-import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from upath import UPath
 
 from laion_coco_assets.shards.schemas import SCHEMAS
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.store import CHECKPOINT, ShardStore, StageKey
 
 #: One empty file a shard: nothing to merge when two processes write at once.
 _NOTES: Final = ".removed"
-#: A checkpoint folder's name: shard, and the digest of what it belongs to.
-CHECKPOINT: Final = re.compile(r"(.+)-[0-9a-f]{16}")
 
 
 def removed_shards(store: ShardStore) -> frozenset[str]:
     """Shards that were removed and not added again."""
     folder = store.root / _NOTES
     return frozenset(each.name for each in folder.iterdir()) if folder.is_dir() else frozenset()
+
+
+def removal_times(store: ShardStore) -> dict[str, float]:
+    """When each of these shards was removed, in seconds since 1970 by the clock of the data folder's file system."""
+    return {shard: (store.root / _NOTES / shard).stat().st_mtime for shard in removed_shards(store)}
 
 
 def note_removed(store: ShardStore, shards: Iterable[str]) -> None:
@@ -46,19 +48,30 @@ def shard_files(store: ShardStore, shard: str) -> Iterator[UPath]:
         folder = store.checkpoints / stage
         for each in folder.iterdir() if folder.is_dir() else ():
             named = CHECKPOINT.fullmatch(each.name)
-            if named and named[1] == shard:
+            if named and named["shard"] == shard:
                 yield each
+
+
+@contextmanager
+def all_stages_locked(store: ShardStore, shard: str) -> Iterator[None]:
+    """Keeps other processes on this machine from making any stage of the shard, and so from reading for it.
+
+    Raises:
+        StoreUnavailableError: one is making one of them.
+    """
+    with ExitStack() as locks:
+        for stage in SCHEMAS:
+            locks.enter_context(store.lock(StageKey(stage, shard, "")))
+        yield
 
 
 def delete_files(store: ShardStore, shard: str) -> int:
     """Delete the shard's stage files, its ledger and its checkpoints; returns how many there were.
 
     Raises:
-        StoreError: a process on this machine is writing one of them; nothing was deleted then.
+        StoreUnavailableError: a process on this machine is writing one of them; nothing was deleted then.
     """
-    with ExitStack() as locks:
-        for stage in SCHEMAS:
-            locks.enter_context(store.lock(StageKey(stage, shard, "")))
+    with all_stages_locked(store, shard):
         count = 0
         for path in shard_files(store, shard):
             path.fs.rm(path.path, recursive=True)

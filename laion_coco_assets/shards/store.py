@@ -40,6 +40,8 @@ _LOCAL: Final = ("", "file", "local")
 _OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl")
 
 _CHECKPOINTS: Final = ".checkpoints"
+#: A checkpoint folder's name: shard, the digest of the file it belongs to, and of the selection when it replaces one.
+CHECKPOINT: Final = re.compile(r"(?P<shard>.+)-(?P<file>[0-9a-f]{16})(\.[0-9a-f]{16})?", re.DOTALL)
 _PART: Final = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
 _WILDCARD: Final = re.compile(r"[*?\[]")
 _KEY_PREFIX: Final = "laion_coco."
@@ -198,9 +200,9 @@ class ShardStore:
         with self.open(stage, shard) as file:
             yield from file.iter_batches(batch_size=rows, columns=None if columns is None else list(columns))
 
-    def write(self, key: StageKey, replacing: Replacing | None = None) -> "StageWriter":
+    def write(self, key: StageKey, replacing: Replacing | None = None, *, keep_others: bool = False) -> "StageWriter":
         """A writer for the stage's file; a context manager, see `StageWriter`."""
-        return StageWriter(self, key, replacing)
+        return StageWriter(self, key, replacing, keep_others=keep_others)
 
     def prepare(self) -> None:
         """Make sure now that the folder can be written to, not after hours of work.
@@ -274,13 +276,16 @@ class StageWriter:
 
     Leaving the block normally merges and publishes the file. Leaving it by any exception, Ctrl-C included, keeps what
     was appended; the next writer of the same key starts with `done` rows. With `replacing`, a complete file stays as
-    it is until the new one takes its place.
+    it is until the new one takes its place. Unfinished work under other settings or inputs is removed, unless `keep_others`.
     """
 
-    def __init__(self, store: ShardStore, key: StageKey, replacing: Replacing | None = None) -> None:
+    def __init__(
+        self, store: ShardStore, key: StageKey, replacing: Replacing | None = None, *, keep_others: bool = False
+    ) -> None:
         self._store = store
         self._key = key
         self._replacing = replacing
+        self._keep_others = keep_others
         self._metadata: dict[str, Any] = {}
         self._schema = SCHEMAS[key.stage]
         self._folder = store.checkpoint_dir(key, replacing)
@@ -302,7 +307,8 @@ class StageWriter:
             stack.enter_context(self._store.lock(self._key))
             self.complete = self._is_complete()
             if not self.complete:
-                self._remove_strangers()
+                if not self._keep_others:
+                    self._remove_strangers()
                 for part, stop in self._found_parts():
                     self._parts.append(part)
                     self._flushed = stop
@@ -378,11 +384,11 @@ class StageWriter:
         folder = self._folder.parent
         if not folder.is_dir():
             return
-        of_shard = re.compile(re.escape(self._key.shard) + r"-([0-9a-f]{16})(\.[0-9a-f]{16})?")
-        own = of_shard.fullmatch(self._folder.name)
         for other in folder.iterdir():
-            named = of_shard.fullmatch(other.name)
-            if named is not None and (own is None or named[1] != own[1]):
+            named = CHECKPOINT.fullmatch(other.name)
+            if named is None or named["shard"] != self._key.shard:
+                continue
+            if not self._folder.name.startswith(f"{named['shard']}-{named['file']}"):
                 other.fs.rm(other.path, recursive=True)
 
     def _merge(self) -> None:

@@ -7,12 +7,14 @@ without the tag makes it anew, as after any other change of a setting.
 from collections.abc import Mapping
 from typing import Final
 
-from laion_coco_assets.errors import StoreError, UserError
-from laion_coco_assets.shards.profile import Profile
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.errors import StoreError, StoreUnavailableError, UserError
+from laion_coco_assets.shards.profile import MOST_SAMPLES, Profile
+from laion_coco_assets.shards.schemas import SCHEMAS, Stage
+from laion_coco_assets.shards.store import ShardStore
 
 #: A tag, not configuration: it holds for all stages and checks of a run, and of a backfill.
 MAX_SAMPLES_TAG: Final = "laion_coco/max_samples"
+_SHOWN: Final = 40  # characters of a wrong value
 
 
 def profile_of_run(profile: Profile, tags: Mapping[str, str]) -> Profile:
@@ -24,25 +26,40 @@ def profile_of_run(profile: Profile, tags: Mapping[str, str]) -> Profile:
     said = tags.get(MAX_SAMPLES_TAG)
     if said is None:
         return profile
-    if not (said.isascii() and said.isdecimal() and int(said)):
-        raise UserError(f"tag {MAX_SAMPLES_TAG}: must be a number of samples above zero, not {said!r}")
+    digits = said.isascii() and said.isdecimal() and len(said) <= len(str(MOST_SAMPLES))
+    if not (digits and int(said)):
+        shown = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+        raise UserError(f"tag {MAX_SAMPLES_TAG}: must be a number of samples from 1 to {MOST_SAMPLES}, not {shown!r}")
     return profile.capped(int(said))
 
 
-def keep_whole(store: ShardStore, key: StageKey, profile: Profile) -> None:
-    """Let no trial take the place of a whole shard's file, which may have taken days.
+def profile_of_file(store: ShardStore, stage: Stage, shard: str, profile: Profile) -> Profile:
+    """The profile, or the one for a trial when the file there was made in one."""
+    try:
+        info = store.info(stage, shard)
+    except StoreError:
+        return profile  # damaged: no trial of ours
+    cap = None if info is None else info.metadata.get("max_samples")
+    return profile.capped(cap) if isinstance(cap, int) else profile
+
+
+def keep_whole(store: ShardStore, shard: str, profile: Profile) -> None:
+    """Let no trial take the place of any file of a whole shard, which may have taken days.
 
     Raises:
         StoreError: it would.
     """
-    if profile.fetch.max_samples is None or store.is_complete(key):
+    if profile.fetch.max_samples is None:
         return
-    try:
-        info = store.info(key.stage, key.shard)
-    except StoreError:
-        return  # a damaged file is made anew
-    if info is not None and "max_samples" not in info.metadata:
-        raise StoreError(
-            f"{store.path(key.stage, key.shard)} holds the whole shard, and a trial would replace it: "
-            "use another data dir, or delete the file"
-        )
+    for stage in SCHEMAS:
+        try:
+            info = store.info(stage, shard)
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            continue  # a damaged file is made anew
+        if info is not None and "max_samples" not in info.metadata:
+            raise StoreError(
+                f"{store.path(stage, shard)} holds the whole shard, and a trial would replace it: "
+                "use another data dir, or delete the file"
+            )

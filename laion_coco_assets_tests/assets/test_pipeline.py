@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.automation.missing import build_missing_shards
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import all_rules
 from laion_coco_assets.checks.run import check_shard
@@ -249,6 +250,26 @@ def test_in_a_run_over_several_shards_a_blocking_check_holds_back_its_shard_alon
         "demo-00000": True,
         "demo-00001": False,
     }
+
+
+def _requested(run: DemoRun, instance: dg.DagsterInstance) -> list[str]:
+    """What a tick of the schedule `missing_shards` requests: the first stage and shard of each run."""
+    with dg.build_schedule_context(instance=instance) as context:
+        found = build_missing_shards(run.settings, load_profile("demo"))(context)
+    return [] if isinstance(found, dg.SkipReason) else [str(each.run_key) for each in found]
+
+
+def test_the_schedule_goes_on_with_good_shards_of_a_failed_run_and_leaves_the_bad_one_alone(copy: DemoRun) -> None:
+    bad, good = copy.shards
+    models = [stage.value for stage in Stage if stage != Stage.FETCHED_IMAGES]
+    with dg.instance_for_test() as instance:  # on disk: a schedule opens it by its reference
+        assert materialize(copy, instance, copy.shards, selection=[Stage.FETCHED_IMAGES.value]).success
+        Path(copy.store.path(Stage.FETCHED_IMAGES, bad).path).unlink()
+        assert _requested(copy, instance) == [f"blip_candidates {bad}"]
+        assert not materialize(copy, instance, copy.shards, selection=models).success
+        assert _requested(copy, instance) == [f"blip_candidates {good}"]
+        assert materialize(copy, instance, [good], selection=models).success
+        assert _requested(copy, instance) == []
 
 
 def test_in_a_run_over_one_shard_a_blocking_check_stops_the_run(copy: DemoRun, instance: dg.DagsterInstance) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from laion_coco_assets.assets.stage import SHARDS
@@ -14,10 +16,14 @@ from laion_coco_assets.checks.run import check_shard
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.demo.resources import demo_resources
 from laion_coco_assets.progress import NoProgress
+from laion_coco_assets.runner import run_shards
+from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
+from laion_coco_assets.shards.source import list_sources
+from laion_coco_assets.shards.store import ShardStore, StageKey
 from laion_coco_assets_tests.conftest import DemoRun, demo_settings
 
 SAMPLES = 20
@@ -103,7 +109,40 @@ def test_a_trial_is_on_record_everywhere_and_the_whole_takes_its_place(
     assert "max_samples" not in (tmp_path / "published" / "README.md").read_text()
     assert requested(run, instance) == [("fetched_images", "demo-00001")]
 
-    assert "holds the whole shard, and a trial would replace it" in failure(materialize(run, instance, one | trial))
+    run.store.path(Stage.FETCHED_IMAGES, "demo-00000").unlink()  # as to make room
+    said = failure(materialize(run, instance, one | trial))
+    assert "blip_candidates/demo-00000.parquet holds the whole shard, and a trial would replace it" in said
+    assert run.store.need(LEDGER, "demo-00000").rows == SAMPLES / 2
     assert "tag laion_coco/max_samples: must be a number" in failure(
         materialize(run, instance, one | {"laion_coco/max_samples": "ten"})
     )
+
+
+def test_unfinished_work_on_the_whole_shard_outlives_a_trial(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    pq.write_table(pa.table({"URL": ["no URL"] * 9, "TEXT": ["x"] * 9}), tmp_path / "source" / "s.parquet")
+    profile = tmp_path / "mine.toml"  # with the fetcher that is no demo's
+    profile.write_text('base = "demo"\nname = "mine"\n')
+    settings = Settings(profile=str(profile), data_dir=str(tmp_path / "data"), source=str(tmp_path / "source"))
+    store = ShardStore(settings.data_dir)
+    key = StageKey(
+        Stage.FETCHED_IMAGES,
+        "s",
+        fingerprints(load_profile(str(profile)))[Stage.FETCHED_IMAGES],
+        {"source": list_sources(settings.source_or_default)["s"].digest},
+    )
+    with pytest.raises(KeyboardInterrupt), store.write(key) as writer:  # noqa: PT012
+        writer.append(
+            [{"row": row, "sample_id": f"{row:032x}", "status": "failed", "TEXT": "from before"} for row in range(5)]
+        )
+        raise KeyboardInterrupt
+
+    def fetch(cap: int | None) -> None:
+        stages = (Stage.FETCHED_IMAGES,)
+        list(run_shards(settings, ["s"], NoProgress(), stages=stages, max_samples=cap))
+
+    fetch(3)
+    assert store.need(Stage.FETCHED_IMAGES, "s").rows == 3
+    fetch(None)
+    texts = [row["TEXT"] for row in stage_rows(store, Stage.FETCHED_IMAGES, "s", ["TEXT"])]
+    assert texts == ["from before"] * 5 + ["x"] * 4

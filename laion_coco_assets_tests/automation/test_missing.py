@@ -72,13 +72,30 @@ def test_what_is_current_is_left_alone_and_what_is_stale_is_not(instance: dg.Dag
     assert tick(instance) == [("models", "s1", "s3"), ("fetch", "s7", "s7")]
 
 
-def test_a_shard_that_failed_or_is_in_a_run_is_not_requested_again(instance: dg.DagsterInstance) -> None:
+def test_a_shard_in_a_run_or_failed_is_not_requested_again_and_only_the_former_takes_room(
+    instance: dg.DagsterInstance,
+) -> None:
+    ticks = []
+
     @dg.asset(name="fetched_images", partitions_def=SHARDS)
     def failing() -> None:
+        ticks.append(tick(instance, ahead=3))
         raise ValueError
 
     dg.materialize([failing], partition_key="s1", instance=instance, raise_on_error=False)
-    assert tick(instance, shards=3) == [("fetch", "s0", "s0"), ("fetch", "s2", "s3")]
+    assert ticks == [[("fetch", "s0", "s0"), ("fetch", "s2", "s2")]]
+    assert tick(instance, ahead=3) == [("fetch", "s0", "s0"), ("fetch", "s2", "s3")]
+
+
+def test_a_shard_that_failed_behind_fetching_takes_no_room(instance: dg.DagsterInstance) -> None:
+    made(instance, ["s0", "s1"], (Stage.FETCHED_IMAGES,))
+
+    @dg.asset(name="blip_candidates", partitions_def=SHARDS)
+    def failing() -> None:
+        raise ValueError
+
+    dg.materialize([failing], partition_key="s0", instance=instance, raise_on_error=False)
+    assert tick(instance, ahead=3) == [("models", "s1", "s1"), ("fetch", "s2", "s3")]
 
 
 def test_the_schedule_is_off_until_it_is_turned_on() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from laion_coco_assets.assets.refetch import wanted_rows
 from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.automation import fetched_files
 from laion_coco_assets.automation.refetch import build_refetch_transient
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.fetching.reasons import TRANSIENT
@@ -43,12 +44,16 @@ class Shards:
         """Materialise shards whose rows have these reasons and which were asked again for so often."""
         code = fingerprints(PROFILE)[STAGE]
         for shard in shards:
-            key = StageKey(STAGE, shard, code, {"source": "x"})
-            info = self.store.info(STAGE, shard)
-            with self.store.write(key, Replacing(info.content, "all") if info else None) as writer:
-                writer.describe(refetches=[{"reasons": ["timeout"]}] * refetches)
-                writer.append([row(number, reason) for number, reason in enumerate(reasons)])
+            self.write(shard, reasons, refetches)
             self.materialised(shard, code)
+
+    def write(self, shard: str, reasons: tuple[str | None, ...] = (None, "timeout"), refetches: int = 0) -> None:
+        """Make a shard's file, as at a terminal: Dagster hears nothing of it."""
+        key = StageKey(STAGE, shard, fingerprints(PROFILE)[STAGE], {"source": "x"})
+        info = self.store.info(STAGE, shard)
+        with self.store.write(key, Replacing(info.content, "all") if info else None) as writer:
+            writer.describe(refetches=[{"reasons": ["timeout"]}] * refetches)
+            writer.append([row(number, reason) for number, reason in enumerate(reasons)])
 
     def materialised(self, shard: str, code: str, *, skipped: bool = False) -> None:
         event = dg.AssetMaterialization(
@@ -61,15 +66,20 @@ class Shards:
         then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
         os.utime(self.store.path(STAGE, shard).path, (then, then))
 
-    def requests(self, days: float = 8, **changes: Any) -> list[dg.RunRequest]:
-        """What a tick requests that many days from now."""
+    def schedule(self, **changes: Any) -> dg.ScheduleDefinition:
         settings = Settings(data_dir=str(self.data)).model_copy(update=changes)
+        return build_refetch_transient(settings, PROFILE)
+
+    def requests(
+        self, days: float = 8, schedule: dg.ScheduleDefinition | None = None, **changes: Any
+    ) -> list[dg.RunRequest]:
+        """What a tick requests that many days from now, of a schedule that has not ticked yet unless one is given."""
         with dg.build_schedule_context(
             instance=self.instance,
             scheduled_execution_time=datetime.now(UTC) + timedelta(days=days),
             resources={"store": ShardStoreResource(data_dir=str(self.data))},
         ) as context:
-            found = build_refetch_transient(settings, PROFILE)(context)
+            found = (schedule or self.schedule(**changes))(context)
             return [] if isinstance(found, dg.SkipReason) else list(found)
 
     def tick(self, days: float = 8, **changes: Any) -> list[tuple[str, str]]:
@@ -130,6 +140,34 @@ def test_what_can_not_be_asked_for_again_is_left_alone(shards: Shards) -> None:
     (shards.data / STAGE / "s1.parquet").unlink()
     (shards.data / STAGE / "s2.parquet").write_bytes(b"damaged")
     assert shards.tick() == [("s3", "s3")]
+
+
+def test_a_file_that_changed_without_a_run_is_looked_at_anew(shards: Shards) -> None:
+    schedule = shards.schedule(refetch_times=2)
+    shards.fetched("s0", "s1")
+    path = Path(shards.store.path(STAGE, "s1").path)
+    away = path.rename(shards.data / "away")
+    assert shards.tick(schedule=schedule) == [("s0", "s0")]
+    shards.write("s0", refetches=2)
+    assert shards.tick(schedule=schedule) == []
+    away.rename(path)
+    assert shards.tick(schedule=schedule) == [("s1", "s1")]
+
+
+def test_files_that_can_not_be_read_use_up_no_tick_after_their_first(
+    shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetched_files, "FILES_PER_TICK", 2)
+    schedule = shards.schedule()
+    shards.fetched("s0", "s1", "s2", "s3", "s4")
+    for shard in ("s0", "s1", "s2"):
+        (shards.data / STAGE / f"{shard}.parquet").write_bytes(b"damaged")
+    assert shards.tick(schedule=schedule) == []
+    assert shards.tick(schedule=schedule) == [("s3", "s3")]
+    assert shards.tick(schedule=schedule) == [("s3", "s4")]
+    (shards.data / STAGE / "s1.parquet").unlink()
+    shards.write("s1")
+    assert shards.tick(schedule=schedule) == [("s1", "s1"), ("s3", "s4")]
 
 
 def test_images_that_their_source_brought_along_are_not_asked_for_again(shards: Shards) -> None:

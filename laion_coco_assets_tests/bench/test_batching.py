@@ -1,5 +1,6 @@
 """Batch sizes pick themselves and back off; nothing is lost, and nothing shows in the result."""
 
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,9 +52,44 @@ def test_it_grows_again_when_there_is_memory_and_tries_ever_more_seldom_when_the
     assert batches.backed_off == 2 + 4
 
 
+def test_once_it_has_grown_for_good_the_next_shortage_is_waited_out_as_the_first_was() -> None:
+    batches, seen = Batches(8, CPU, 1), list[int]()
+    batches.run(range(1000), fits(2, []))  # has tried in vain, ever more seldom
+    batches.run(range(50_000), fits(8, []))
+    assert batches.size == 8
+    batches.run(range(400), fits(4, seen))
+    assert [place for place, size in enumerate(seen) if size > 4] == [0, 33, 98], "32, then 64 as that was in vain"
+    assert set(seen) == {4, 8}
+
+
+def test_a_shortage_at_a_size_that_went_well_before_is_no_try_in_vain() -> None:
+    batches, seen = Batches(8, CPU, 1), list[int]()
+    batches.run(range(8), fits(4, []))
+    batches.run(range(8 * 100), fits(8, []))  # grown to all that was asked for
+    batches.run(range(8), fits(4, []))
+    assert batches.run(range(4 * 40), fits(8, seen)) == [2 * each for each in range(160)]
+    assert seen.index(8) == 30, "with the two of the shortage, 32 went well before"
+
+
 def test_not_even_one_is_a_clear_error() -> None:
     with pytest.raises(DeviceError, match=r"has not the memory for one image .* GiB free"):
         Batches(4, CPU, 1).run(range(3), fits(0, []))
+
+
+def test_that_error_holds_on_to_nothing_on_the_device() -> None:
+    """Who goes on with the next shard keeps the error until the end."""
+    tensors: list[weakref.ref[torch.Tensor]] = []
+
+    def work(batch: Sequence[int]) -> list[int]:
+        states = torch.zeros(len(batch), 8)
+        tensors.append(weakref.ref(states))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(DeviceError) as caught:
+        Batches(2, CPU, 1).run(range(2), work)
+    assert caught.value.__traceback__ is not None
+    assert len(tensors) == 2
+    assert [each() for each in tensors] == [None, None]
 
 
 def test_other_errors_are_not_taken_for_it() -> None:

@@ -32,6 +32,7 @@ def states_of(blip: Blip, images: list[Image.Image]) -> torch.Tensor:
 def test_preprocessing_is_the_workers(blip: Blip, images: list[Image.Image]) -> None:
     theirs = torch.cat([worker_pixels(blip, image) for image in images])
     torch.testing.assert_close(blip.preprocessing(images), theirs, atol=1e-6, rtol=0)
+    assert blip.preprocessing(images).is_contiguous(), "else a copy to a GPU waits, pinned though it is"
     assert blip.preprocessing.size == 64
     assert blip.preprocessing.std == (0.25, 0.26, 0.27)
 

@@ -77,19 +77,35 @@ def test_a_violation_is_caught_by_exactly_its_rule(
     assert code == (1 if rule.severity == Severity.ERROR else 0)
 
 
-def test_the_workflow_runs_the_check_and_fails_with_it(copy: ShardStore) -> None:
-    workflow = yaml.safe_load((ROOT / "docs" / "checks-workflow.yml").read_text())
+def test_the_workflow_checks_what_a_repository_holds_and_fails_with_it(copy: ShardStore, tmp_path: Path) -> None:
+    """With the folder that it ships with, made as its comment says, in a repository that ignores what this one does."""
+    text = (ROOT / "docs" / "checks-workflow.yml").read_text()
+    workflow = yaml.safe_load(text)
     (job,) = workflow["jobs"].values()
     (command,) = [step["run"] for step in job["steps"] if "laion-coco check" in step.get("run", "")]
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     settings = {name: str(value) for name, value in workflow["env"].items()}
-    environment = {**os.environ, **settings, "PATH": path, "DATA_DIR": str(copy.root), "PROFILE": "demo"}
     assert set(settings) == {"DATA_DIR", "PROFILE"}
-    assert (
-        subprocess.run(["bash", "-e", "-c", command], check=False, env=environment, capture_output=True).returncode == 0
-    )
-    plant(copy, "published_captions")
-    failed = subprocess.run(["bash", "-e", "-c", command], check=False, env=environment, capture_output=True, text=True)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = {**os.environ, **settings, "PATH": path, "PROFILE": "demo"}
+    repository = tmp_path / "repository"
+    shutil.copytree(copy.root, repository / "data")
+    shutil.copy(ROOT / ".gitignore", repository)
+    subprocess.run(["git", "init", "--quiet"], check=True, cwd=repository)
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        shell = ["bash", "-e", "-c", script]
+        return subprocess.run(shell, check=False, env=environment, cwd=repository, capture_output=True, text=True)
+
+    said = [line.removeprefix("  #   ") for line in text.splitlines() if line.startswith("  #   ")]
+    made = run("\n".join(said).replace("part-0000", "demo-0000"))
+    assert made.returncode == 0, made.stderr
+    checked_out = run("git ls-files | grep parquet").stdout.split()
+    assert f"{settings['DATA_DIR']}/published/{SHARD}.parquet" in checked_out
+    shutil.rmtree(repository / "data")
+    passed = run(command)
+    assert passed.returncode == 0, passed.stdout
+    plant(ShardStore(repository / settings["DATA_DIR"]), "published_captions")
+    failed = run(command)
     assert failed.returncode == 1
     assert "published_captions\tdemo-00000\t" in failed.stdout
 

@@ -156,7 +156,10 @@ def test_an_orientation_keeps_the_transparent_colour():
     assert pixels(encoded(palette(), "PNG", transparency=0, exif=exif)) == [BLUE, GREEN, WHITE]
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", JPEG[:200], b"BM" + b"\0" * 60])
+TOO_TRANSPARENT = png(20, 20, 8, 3, bytes(21 * 20), (b"PLTE", bytes(768)), (b"tRNS", bytes(300)))
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", JPEG[:200], b"BM" + b"\0" * 60, TOO_TRANSPARENT])
 def test_what_is_no_picture_is_one_error(data: bytes):
     with pytest.raises(ValueError, match="not a readable picture"):
         decode_rgb(data)

@@ -1,0 +1,98 @@
+"""What files of fetched images say, for a schedule: each version of a file is opened once, so many a tick at most."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from laion_coco_assets.assets.refetch import wanted_rows
+from laion_coco_assets.errors import StoreError
+from laion_coco_assets.fetching.reasons import TRANSIENT
+from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.shards.source import list_folder, version_of
+from laion_coco_assets.shards.store import ShardStore
+
+_STAGE: Final = Stage.FETCHED_IMAGES
+#: Files that a tick opens, at most.
+FILES_PER_TICK: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """What a shard's file says: rows worth asking for again, how often that was done, its age."""
+
+    transient: int
+    refetches: int
+    written: float = 0.0  # seconds since 1970
+
+
+class FetchedFiles:
+    """What is known of files, by their versions, for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[str, FetchedFile]] = {}
+        self.unreadable: dict[str, str] = {}  # the one tried longest ago first
+
+
+class Look:
+    """One tick's look at the files of a data folder, over what is known of them."""
+
+    def __init__(self, store: ShardStore, files: FetchedFiles) -> None:
+        self._store = store
+        self._files = files
+        self._versions = _versions(store)
+        self.opened = 0
+        self.problems: list[str] = []
+
+    def at(self, shards: Iterable[str]) -> Iterator[tuple[str, FetchedFile]]:
+        """Each shard's file, if there is one; those beyond the bound are left out, a later tick gets to them.
+
+        One that could not be read comes last, when it is still the same: else such files would use up every tick.
+        """
+        failed_before = set()
+        for shard in shards:
+            if shard in self._versions and self._files.unreadable.get(shard) == self._versions[shard]:
+                failed_before.add(shard)
+            elif file := self._file(shard):
+                yield shard, file
+        for shard in [each for each in self._files.unreadable if each in failed_before]:
+            if file := self._file(shard):
+                yield shard, file
+
+    def _file(self, shard: str) -> FetchedFile | None:
+        version = self._versions.get(shard)
+        if version is None:  # cleared away to make room, it may be
+            return None
+        known, file = self._files.known.get(shard, ("", None))
+        if known == version:
+            return file
+        if self.opened == FILES_PER_TICK:
+            return None
+        self.opened += 1
+        self._files.unreadable.pop(shard, None)
+        try:
+            file = _read(self._store, shard)
+        except StoreError as error:
+            self.problems.append(str(error))
+            self._files.unreadable[shard] = version
+            return None
+        self._files.known[shard] = (version, file)
+        return file
+
+
+def _read(store: ShardStore, shard: str) -> FetchedFile:
+    info = store.need(_STAGE, shard)
+    if info.metadata.get("brings_images"):  # there is nothing to ask again for
+        return FetchedFile(transient=0, refetches=0)
+    written = store.path(_STAGE, shard).stat().st_mtime
+    return FetchedFile(wanted_rows(store, shard, TRANSIENT), len(info.metadata.get("refetches", [])), written)
+
+
+def _versions(store: ShardStore) -> dict[str, str]:
+    """The version of each shard's file, from one listing: a question for each file would take an object store minutes."""
+    folder = store.root / _STAGE
+    folder.fs.invalidate_cache()  # clients of object stores keep listings
+    try:
+        listed = list_folder(folder)
+    except FileNotFoundError:
+        return {}
+    return {path.stem: version_of(info) for path, info in listed if path.suffix == ".parquet"}

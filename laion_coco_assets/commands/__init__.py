@@ -1,0 +1,1 @@
+"""Groups of `laion-coco`'s commands, and what all commands share."""
