@@ -183,13 +183,11 @@ def test_a_lane_keeps_nothing_of_a_call_that_has_ended() -> None:
 
 
 NO_PYTHON = "import sys; sys.executable = '/no/such/python'"
-NO_LIMIT = """
-from laion_coco_assets.errors import UserError
-from laion_coco_assets.fetching import lane_worker
+NO_SENSE = """
 from laion_coco_assets.fetching.workers import _Worker
 
 async def start(orders):
-    raise UserError("raise the limit")
+    raise KeyError("odd")
 
 _Worker.start = start
 """
@@ -199,8 +197,8 @@ _Worker.start = start
 @pytest.mark.parametrize(
     ("trouble", "error", "said"),
     [
-        (NO_PYTHON, RuntimeError, "^FileNotFoundError: "),
-        (NO_LIMIT, UserError, "^raise the limit$"),
+        (NO_PYTHON, UserError, "can not start a decoding process"),
+        (NO_SENSE, RuntimeError, "^KeyError: 'odd'"),
     ],
 )
 def test_a_lane_that_can_start_no_decoder_says_so(
