@@ -59,7 +59,7 @@ def ok_images(
     They are read, decoded and prepared in threads, up to `window` of them beyond the one last taken; close the
     generator when it may be left before its end.
     """
-    return _images(((row, {}) for row in _ok_rows(store, shard) if row["row"] not in without), model, window, skip)
+    return _images(((row, {}) for row in _ok_rows(store, shard)), model, window, skip, without)
 
 
 def ok_images_with(
@@ -75,7 +75,7 @@ def ok_images_with(
     """The images for which `stage` has a row with captions, each with that row; otherwise like `ok_images`."""
     pairs = joined(_ok_rows(store, shard), stage_rows(store, stage, shard))
     captioned = ((row, later) for row, later in pairs if later is not None and not later.get("reason"))
-    return _images((pair for pair in captioned if pair[0]["row"] not in without), model, window, skip)
+    return _images(captioned, model, window, skip, without)
 
 
 def _ok_rows(store: ShardStore, shard: str) -> Iterator[Row]:
@@ -84,13 +84,14 @@ def _ok_rows(store: ShardStore, shard: str) -> Iterator[Row]:
 
 
 def _images(
-    rows: Iterable[tuple[Row, Row]], model: Preparing, window: int, skip: int
+    pairs: Iterable[tuple[Row, Row]], model: Preparing, window: int, skip: int, without: Container[int]
 ) -> Generator[OkImage, None, None]:
     def prepare(pair: tuple[Row, Row]) -> OkImage:
         row, later = pair
         return OkImage(row["row"], row["sample_id"], row["TEXT"], _pixels(row, model), later)
 
-    return ahead(islice(rows, skip, None), prepare, threads=model.threads, window=window)
+    wanted = (pair for pair in pairs if pair[0]["row"] not in without)
+    return ahead(islice(wanted, skip, None), prepare, threads=model.threads, window=window)
 
 
 def _pixels(row: Row, model: Preparing) -> "torch.Tensor | None":

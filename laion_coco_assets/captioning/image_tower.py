@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from open_clip.modified_resnet import AttentionPool2d, Bottleneck, ModifiedResNet
 from torch import nn
-from torch.nn.functional import linear
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from laion_coco_assets.captioning.packing import pack, pack_with_relu
@@ -65,7 +64,7 @@ class MeanAttention(nn.Module):
         places = torch.cat([places.mean(dim=1, keepdim=True), places], dim=1)
         places = places + self.positional_embedding.to(places.dtype)
         dim = channels // self.heads
-        queries = linear(places[:, 0], self.q_proj.weight, self.q_proj.bias) * dim**-0.5
+        queries = self.q_proj(places[:, 0]) * dim**-0.5
         by_head = queries.view(images, self.heads, dim).transpose(0, 1)
         keys, values = (each.weight.view(self.heads, dim, channels) for each in (self.k_proj, self.v_proj))
         through_keys = torch.bmm(by_head, keys).permute(1, 2, 0)  # [images, channels, heads]

@@ -180,7 +180,7 @@ class Fetcher:
             raise RuntimeError("the fetcher was closed while it was being read from") from None
         finally:
             exchange.end()
-            if isinstance(rows, LaneCall) and self._thread is not None:
+            if self._thread is not None:
                 self._loop.call_soon_threadsafe(rows.end)
             self._exchanges.discard(exchange)
 

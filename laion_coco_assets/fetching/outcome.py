@@ -84,6 +84,9 @@ class Outcomes:
         """`row` holds nothing."""
         self._budget.drop(row)
 
+    def end(self) -> None:
+        """No more rows come: nothing is kept for the call beyond its rows."""
+
     async def fetch(self, row: int, text: str | None) -> Fetched:
         """What the URL leads to."""
         trail = Trail()
