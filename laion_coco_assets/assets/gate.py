@@ -5,31 +5,70 @@ one, so there the checks let the run go on (`checks/asset_checks.py`); and of th
 run fetches and the next one captions. So each stage asks here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import dagster as dg
 
-from laion_coco_assets.checks.rules import Scope, Severity, all_rules
+from laion_coco_assets.checks.results import Status
+from laion_coco_assets.checks.rules import Severity, shard_rules
+from laion_coco_assets.checks.shard_checks import ShardChecks
+from laion_coco_assets.errors import StoreError
 from laion_coco_assets.shards.schemas import Stage
 
+_RESULTS: Final = {"SUCCEEDED": True, "FAILED": False}
 
-def broken_rules(context: dg.AssetExecutionContext, stage: Stage, shards: Sequence[str]) -> dict[str, list[str]]:
-    """Blocking rules of earlier stages that shards' files break by their last results, in whatever run, by shard.
 
-    A result counts until the stage is materialised again: that file's own checks tell of it.
+class Gate:
+    """Lets a shard through to a stage when its files of the stages before break no blocking rule.
+
+    The last result of a rule counts, of whatever run, until the rule's stage is materialised again. Where there is none
+    since then, the rule is evaluated here: the step of the checks never ran (its process died, somebody left it out), or
+    the rule is newer than the file.
     """
-    order = list(Stage)
-    before = set(order[: order.index(stage)])
-    keys = [
-        dg.AssetCheckKey(dg.AssetKey(rule.stage.value), rule.name)
-        for rule in all_rules()
-        if rule.stage in before and rule.severity == Severity.ERROR and rule.scope != Scope.ALL
-    ]
-    broken: dict[str, list[str]] = {}
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, stage: Stage, shards: Sequence[str], checks: ShardChecks
+    ) -> None:
+        order = list(Stage)
+        self._rules = {
+            each: [rule for rule in shard_rules(each) if rule.severity == Severity.ERROR]
+            for each in order[: order.index(stage)]
+        }
+        self._context = context
+        self._checks = checks
+        names = {each: [rule.name for rule in rules] for each, rules in self._rules.items()}
+        self._passed = _last_results(context.instance, names, shards)
+
+    def admit(self, shard: str) -> None:
+        """Let the shard through.
+
+        Raises:
+            StoreError: its files break blocking rules.
+        """
+        broken = []
+        for stage, rules in self._rules.items():
+            unknown = [rule for rule in rules if (shard, rule.name) not in self._passed]
+            broken += [rule.name for rule in rules if self._passed.get((shard, rule.name)) is False]
+            if unknown:
+                self._context.log.info(f"shard {shard}: checking {stage}, which {len(unknown)} rules have no result of")
+                for name, results in self._checks.check(stage, [shard], unknown).items():
+                    broken += [name for each in results if each.status == Status.FAILED]
+        if broken:
+            raise StoreError(f"held back: broke {', '.join(sorted(broken))}; the check's result names the samples")
+
+
+def _last_results(
+    instance: dg.DagsterInstance, rules: Mapping[Stage, Sequence[str]], shards: Sequence[str]
+) -> dict[tuple[str, str], bool]:
+    """Whether a shard passed a rule, by shard and rule: results since the rule's stage was materialised last."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(stage.value), name) for stage, names in rules.items() for name in names]
     if not keys:
-        return broken
-    for info in context.instance.event_log_storage.get_asset_check_partition_info(keys, partition_keys=list(shards)):
+        return {}
+    passed = {}
+    for info in instance.event_log_storage.get_asset_check_partition_info(keys, partition_keys=list(shards)):
         outdated = (info.latest_check_event_storage_id or 0) < (info.latest_materialization_storage_id or 0)
-        if info.latest_execution_status.value == "FAILED" and not outdated and info.partition_key is not None:
-            broken.setdefault(info.partition_key, []).append(info.check_key.name)
-    return broken
+        result = _RESULTS.get(info.latest_execution_status.value)
+        if info.partition_key is not None and result is not None and not outdated:
+            passed[info.partition_key, info.check_key.name] = result
+    return passed

@@ -56,9 +56,11 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             removed = removed_rows(files, shard, removal_list())
             if removed:
                 key = replace(key, inputs={**key.inputs, "removals": digest(removed.values())})
-            # The ledger first: a new published file never stands beside an older ledger.
-            write_ledger(files, key, removed)
-            write_card(files, profile)
+
+            def first() -> None:
+                # The ledger: a new published file never stands beside an older one.
+                write_ledger(files, key, removed)
+                write_card(files, profile)
 
             def total() -> int:
                 return sum(row["row"] not in removed for row in stage_rows(files, Stage.RN50X64_FINAL, shard, ["row"]))
@@ -69,9 +71,9 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
             def shown() -> dict[str, Any]:
                 return {"examples": examples(files, shard, thumbnails=examples_shown.thumbnails)}
 
-            return Work(key, total, rows, lambda: profile_record(profile), shown)
+            return Work(key, total, rows, lambda: profile_record(profile), shown, first=first)
 
-        return run_shards(context, profile, files, progress, plan)
+        return run_shards(context, profile, files, progress, plan, removal_list)
 
     return published
 

@@ -2,18 +2,20 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import dagster as dg
 import pyarrow as pa
 
-from laion_coco_assets.assets.gate import broken_rules
+from laion_coco_assets.assets.gate import Gate
 from laion_coco_assets.assets.metadata import column_schema, settings_table, shard_metadata
 from laion_coco_assets.assets.retries import WAITS, is_transient
+from laion_coco_assets.checks.shard_checks import ShardChecks
 from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.progress import Progress
+from laion_coco_assets.publishing.removals import RemovalList
 from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.removed import note_added
@@ -50,6 +52,8 @@ class Work:
     extending: Callable[[], Replacing | None] = lambda: None
     #: Set when a complete file of this key is to be made again.
     replacing: Replacing | None = None
+    #: Done before anything else, also where the file is complete.
+    first: Callable[[], None] = lambda: None
 
 
 def stage_asset(
@@ -129,25 +133,29 @@ def run_shards(
     store: ShardStore,
     progress: Progress,
     plan: Callable[[Profile, str], Work],
+    removals: Callable[[], RemovalList] = RemovalList,
 ) -> dg.MaterializeResult[Any]:
     """Do a stage's work for every shard of the run; one bad shard fails alone.
 
-    `plan` gets the profile that the run goes by: the deployment's, or a trial's.
+    `plan` gets the profile that the run goes by: the deployment's, or a trial's. `removals` is what the stage's checks
+    hold it against.
 
     An exception would leave no shard of the run materialised, so it is held back until the others are done, and theirs
-    are then logged one by one.
+    are then logged one by one, with the results of their checks, which Dagster skips behind a step that failed.
     """
     done: dict[str, tuple[StageInfo, dict[str, Any]]] = {}
     failed: dict[str, Exception] = {}
     stage = Stage(context.asset_key.to_user_string())
+    checks = ShardChecks(context.op_execution_context, profile, store, removals)
     profile = profile_of_run(profile, context.run.tags)
-    broken = broken_rules(context, stage, context.partition_keys)
+    gate = Gate(context, stage, context.partition_keys, checks)
     note_added(store, context.partition_keys)  # one that was removed is back: what is made of it now is no leftover
     for shard in context.partition_keys:
         try:
             keep_whole(store, shard, profile)
-            _refuse(broken.get(shard))
-            done[shard] = _run_shard(context, profile, store, progress, plan(profile, shard))
+            work = plan(profile, shard)
+            gate.admit(shard)
+            done[shard] = _run_shard(context, profile, store, progress, work)
         except Exception as error:  # whatever it was, the other shards go on and it is raised below
             failed[shard] = error
             if isinstance(error, UserError):
@@ -162,6 +170,8 @@ def run_shards(
         if passing and context.retry_number < len(WAITS):
             progress.wait(WAITS[context.retry_number], str(passing[0]))
             raise dg.RetryRequested(len(WAITS), WAITS[context.retry_number]) from passing[0]
+        if done:
+            _check(context, stage, list(done), checks)
         raise _failure(context, failed) from next(iter(failed.values()))
     # Dagster itself would write the deployment's, and a trial's shards would not be stale.
     tags = {_CODE_VERSION: fingerprints(profile)[stage]}
@@ -173,15 +183,18 @@ def run_shards(
     return dg.MaterializeResult(tags=tags)
 
 
-def _refuse(broken: Iterable[str] | None) -> None:
-    if broken:
-        raise StoreError(f"held back: broke {', '.join(sorted(broken))}; the check's result names the samples")
+def _check(context: dg.AssetExecutionContext, stage: Stage, shards: Sequence[str], checks: ShardChecks) -> None:
+    try:
+        checks.check_behind_failure(stage, shards)
+    except Exception:  # what failed before is what the run ends with; the next stage's gate asks again
+        context.log.exception("checking the shards that were made")
 
 
 def _run_shard(
     context: dg.AssetExecutionContext, profile: Profile, store: ShardStore, progress: Progress, work: Work
 ) -> tuple[StageInfo, dict[str, Any]]:
     started = time.monotonic()
+    work.first()
     settings, trial = stage_settings(profile, Stage(work.key.stage)), profile.fetch.max_samples is not None
     made = write_stage(store, work, progress, settings=settings, trial=trial)
     seconds = time.monotonic() - started

@@ -67,6 +67,11 @@ def all_rules() -> tuple[Rule, ...]:
     return tuple(sorted(rules, key=lambda rule: (order.index(rule.stage), not rule.on_columns, rule.name)))
 
 
+def shard_rules(stage: Stage) -> list[Rule]:
+    """The rules of a stage that say something of a shard: its asset checks."""
+    return [rule for rule in all_rules() if rule.stage == stage and rule.scope != Scope.ALL]
+
+
 def _rule(name: str, text: str) -> Rule:
     header = dict(_HEADER.findall(text))
     stage = Stage(header["stage"])

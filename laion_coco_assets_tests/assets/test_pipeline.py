@@ -147,6 +147,13 @@ def copy(small: DemoRun, tmp_path: Path) -> DemoRun:
     return DemoRun(demo_settings(tmp_path / "data", SMALL), small.shards, [])
 
 
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """What the only failed step of a run says."""
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_failure_data.user_failure_data is not None
+    return failure.step_failure_data.user_failure_data.description or ""
+
+
 def test_a_run_over_several_shards_materialises_and_checks_each(copy: DemoRun, instance: dg.DagsterInstance) -> None:
     result = materialize(copy, instance, copy.shards)
     assert result.success
@@ -169,12 +176,9 @@ def test_one_bad_shard_fails_alone_and_is_named(copy: DemoRun, instance: dg.Dags
     result = materialize(copy, instance, shards, selection=[Stage.FETCHED_IMAGES.value])
     assert not result.success
     assert instance.get_materialized_partitions(dg.AssetKey("fetched_images")) == {"demo-00000", "demo-00001"}
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    said = failure.step_failure_data.user_failure_data
-    assert said is not None
-    assert said.description is not None
-    assert "1 of 3 shards failed\ndemo-00000x: " in said.description
-    assert "not a parquet file" in said.description
+    said = _failure(result)
+    assert "1 of 3 shards failed\ndemo-00000x: " in said
+    assert "not a parquet file" in said
 
 
 def test_good_shards_of_a_partly_failed_run_say_what_they_were_made_from(
@@ -241,9 +245,7 @@ def test_in_a_run_over_several_shards_a_blocking_check_holds_back_its_shard_alon
     result = materialize(copy, instance, copy.shards)
     assert instance.get_materialized_partitions(dg.AssetKey("fetched_images")) == set(copy.shards)
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {"demo-00000"}
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert failure.step_failure_data.user_failure_data is not None
-    said = failure.step_failure_data.user_failure_data.description or ""
+    said = _failure(result)
     assert "1 of 2 shards failed\ndemo-00001: held back: broke fetched_images_content" in said
     evaluations = _evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)
     assert {each.partition: each.passed for each in evaluations if each.partition} == {
@@ -292,15 +294,65 @@ def test_a_blocking_check_of_an_earlier_run_holds_back_its_shard_until_that_is_m
         results = [materialize(copy, instance, shards, selection=[stage.value]) for shards in runs]
         assert not results[-1].success
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good}
-    (failure,) = [event for event in results[-1].all_events if event.is_step_failure]
-    assert failure.step_failure_data.user_failure_data is not None
-    said = failure.step_failure_data.user_failure_data.description or ""
+    said = _failure(results[-1])
     assert f"{bad}: held back: broke fetched_images_content" in said
 
     shutil.copy(small.store.path(Stage.FETCHED_IMAGES, bad).path, copy.store.path(Stage.FETCHED_IMAGES, bad).path)
     for stage in (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES):
         assert materialize(copy, instance, runs[-1], selection=[stage.value]).success
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good, bad}
+
+
+def _break_captions(store: ShardStore, shard: str) -> None:
+    """Publish a top caption that is none of the candidates: `published_captions` is there for that."""
+    tamper(store, Stage.PUBLISHED, rows(first(lambda row: True, top_caption="a caption of nobody")), shard)
+
+
+@pytest.mark.parametrize(
+    ("stage", "damage", "rule"),
+    [
+        (Stage.FETCHED_IMAGES, _break_images, "fetched_images_content"),
+        (Stage.PUBLISHED, _break_captions, "published_captions"),
+    ],
+)
+def test_shards_of_a_run_that_another_one_failed_have_results_of_their_checks(
+    copy: DemoRun, instance: dg.DagsterInstance, stage: Stage, damage: Any, rule: str
+) -> None:
+    good, broken = copy.shards
+    damage(copy.store, broken)
+    shards = [*copy.shards, "demo-00002"]  # which is not in the source
+    result = materialize(copy, instance, shards, selection=[stage.value])
+    assert [event.step_key for event in result.all_events if event.is_step_failure] == [stage.value]
+    evaluations = _evaluations(instance, rule, stage)
+    assert {each.partition: each.passed for each in evaluations} == {good: True, broken: False, None: False}
+    assert {len(each.metadata["first_offenders"].value.splitlines()) for each in evaluations if not each.passed} == {3}
+
+
+def test_a_shard_of_a_run_that_another_one_failed_is_held_back_from_the_next_run(
+    copy: DemoRun, instance: dg.DagsterInstance
+) -> None:
+    good, broken = copy.shards
+    _break_images(copy.store, broken)
+    shards = [*copy.shards, "demo-00002"]  # which is not in the source
+    assert not materialize(copy, instance, shards, selection=[Stage.FETCHED_IMAGES.value]).success
+    said = _failure(materialize(copy, instance, copy.shards, selection=[Stage.BLIP_CANDIDATES.value]))
+    assert f"1 of 2 shards failed\n{broken}: held back: broke fetched_images_content" in said
+    assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good}
+
+
+def test_what_was_never_checked_is_checked_before_the_next_stage(copy: DemoRun, instance: dg.DagsterInstance) -> None:
+    good, broken = copy.shards
+    unchecked = dg.AssetSelection.assets(Stage.FETCHED_IMAGES.value).without_checks()
+    assert materialize(copy, instance, copy.shards, selection=unchecked).success
+    _break_images(copy.store, broken)
+    said = _failure(materialize(copy, instance, copy.shards, selection=[Stage.BLIP_CANDIDATES.value]))
+    assert f"1 of 2 shards failed\n{broken}: held back: broke fetched_images_content" in said
+    assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good}
+    evaluations = _evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)
+    assert {each.partition: each.passed for each in evaluations} == {good: True, broken: False}
+    # Checked once: the next run goes by those results.
+    assert materialize(copy, instance, [good], selection=[Stage.BLIP_CANDIDATES.value]).success
+    assert len(_evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)) == len(evaluations)
 
 
 def test_a_changed_setting_makes_exactly_its_stages_run_again(copy: DemoRun, tmp_path: Path) -> None:
@@ -320,9 +372,7 @@ def test_a_stage_refuses_files_of_other_settings(copy: DemoRun, instance: dg.Dag
     profile = tmp_path / "mine.toml"
     profile.write_text('base = "demo"\n[caption]\nseed = 1\n')
     result = materialize(copy, instance, copy.shards, str(profile), selection=[Stage.CLIP_L_TOP5.value])
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert failure.step_failure_data.user_failure_data is not None
-    said = failure.step_failure_data.user_failure_data.description or ""
+    said = _failure(result)
     assert "was made with other settings than this profile's: materialise blip_candidates of shard demo-00000" in said
 
 
