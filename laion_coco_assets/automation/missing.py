@@ -72,16 +72,17 @@ def _current(
 ) -> dict[Stage, set[str]]:
     """Shards of each stage that were made with the profile's settings, and after all stages before it.
 
-    Those whose event was not read yet count as made with the right ones: a later tick will tell.
+    Those whose event was not read yet count as made with the right ones: a later tick will tell. Each stage has its share
+    of what a tick reads, so that a change of any stage's settings is seen in the first one.
     """
     wanted = fingerprints(profile)
     latest: dict[str, int] = {}
     current: dict[Stage, set[str]] = {}
     before: set[str] | None = None
     left = EVENTS_PER_TICK
-    for stage in Stage:
+    for place, stage in enumerate(Stage):
         events = last[stage]
-        left -= known.read(instance, stage, events.values(), left)
+        left -= known.read(instance, stage, events.values(), left // (len(Stage) - place))
         good = set()
         for shard, event in events.items():
             made = known.get(event)

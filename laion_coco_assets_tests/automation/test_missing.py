@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.automation import missing
 from laion_coco_assets.automation.missing import build_missing_shards
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
@@ -70,6 +71,15 @@ def test_what_is_current_is_left_alone_and_what_is_stale_is_not(instance: dg.Dag
     made(instance, ["s2", "s3"], (Stage.FETCHED_IMAGES,))  # fetched again: what was made of it is stale
     made(instance, ["s7"], (Stage.FETCHED_IMAGES,), "other settings")
     assert tick(instance) == [("models", "s1", "s3"), ("fetch", "s7", "s7")]
+
+
+def test_a_change_of_the_last_models_settings_is_seen_in_the_first_tick_after_it(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stage in Stage:
+        made(instance, KEYS, (stage,), "other settings" if stage == Stage.RN50X64_FINAL else "")
+    monkeypatch.setattr(missing, "EVENTS_PER_TICK", 10)  # of 50: five stages with ten shards each
+    assert tick(instance) == [("models", "s0", "s1")]
 
 
 def test_a_shard_in_a_run_or_failed_is_not_requested_again_and_only_the_former_takes_room(
