@@ -11,7 +11,7 @@ from typing import Final
 import dagster as dg
 
 from laion_coco_assets.checks.results import Status
-from laion_coco_assets.checks.rules import Severity, shard_rules
+from laion_coco_assets.checks.rules import Rule, Severity, shard_rules
 from laion_coco_assets.checks.shard_checks import ShardChecks
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.shards.schemas import Stage
@@ -37,8 +37,7 @@ class Gate:
         }
         self._context = context
         self._checks = checks
-        names = {each: [rule.name for rule in rules] for each, rules in self._rules.items()}
-        self._passed = _last_results(context.instance, names, shards)
+        self._passed = _last_results(context.instance, self._rules, shards)
 
     def admit(self, shard: str) -> None:
         """Let the shard through.
@@ -59,10 +58,10 @@ class Gate:
 
 
 def _last_results(
-    instance: dg.DagsterInstance, rules: Mapping[Stage, Sequence[str]], shards: Sequence[str]
+    instance: dg.DagsterInstance, rules: Mapping[Stage, Sequence[Rule]], shards: Sequence[str]
 ) -> dict[tuple[str, str], bool]:
     """Whether a shard passed a rule, by shard and rule: results since the rule's stage was materialised last."""
-    keys = [dg.AssetCheckKey(dg.AssetKey(stage.value), name) for stage, names in rules.items() for name in names]
+    keys = [dg.AssetCheckKey(dg.AssetKey(stage.value), rule.name) for stage in rules for rule in rules[stage]]
     if not keys:
         return {}
     passed = {}

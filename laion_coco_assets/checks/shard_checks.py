@@ -22,7 +22,7 @@ class ShardChecks:
         context: of the step that asks.
         profile: the deployment's; a trial's is told by the run's tags.
         store: where the stage files lie.
-        removals: gives what must not be published; asked once, and only for rules of `published`.
+        removals: gives what must not be published; only asked for rules of `published`.
     """
 
     def __init__(
@@ -39,7 +39,6 @@ class ShardChecks:
         self._is_trial = MAX_SAMPLES_TAG in context.run.tags
         self._store = store
         self._removals = removals
-        self._removal_list: RemovalList | None = None
         self._drift = Drift(store)
 
     def check(self, stage: Stage, shards: Iterable[str], rules: Sequence[Rule]) -> dict[str, list[RuleResult]]:
@@ -50,7 +49,7 @@ class ShardChecks:
         """
         from laion_coco_assets.checks.run import check_shard
 
-        removals = self._read_removals() if stage == Stage.PUBLISHED else None
+        removals = self._removals() if stage == Stage.PUBLISHED else None
         results: dict[str, list[RuleResult]] = {rule.name: [] for rule in rules}
         for shard in shards:
             # "Execute check" in the browser has no tag, and a trial's file is no worse for it.
@@ -71,8 +70,3 @@ class ShardChecks:
     def _log(self, said: dg.AssetCheckEvaluation) -> None:
         # It takes evaluations, says its code; its annotation forgot them.
         self._context.log_event(said)  # type: ignore[arg-type]
-
-    def _read_removals(self) -> RemovalList:
-        if self._removal_list is None:
-            self._removal_list = self._removals()
-        return self._removal_list
