@@ -21,7 +21,8 @@ from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.conftest import DemoRun
 
 

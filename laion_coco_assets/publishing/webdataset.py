@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from upath import UPath
 
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import Progress
+from laion_coco_assets.shards.atomic import atomically
 from laion_coco_assets.shards.joining import Row, stage_rows
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore, StageInfo
+from laion_coco_assets.shards.stage_info import StageInfo
+from laion_coco_assets.shards.store import ShardStore
 
 #: Raise it when the same stage files make other tars: those made before are then made again.
 _VERSION: Final = 1
@@ -76,7 +77,7 @@ def _export(
             path.unlink(missing_ok=True)
         elif found != note:
             progress.start("export", shard, count)
-            _write(samples, note, target, path, progress)
+            _write(samples, note, path, progress)
             progress.finish()
             return Exported(count, written=True)
     except OSError as error:
@@ -129,20 +130,15 @@ def _images(store: ShardStore, shard: str) -> Iterator[tuple[str, str, pa.Binary
         yield from zip(sample_ids.to_pylist(), formats.to_pylist(), images, strict=True)
 
 
-def _write(samples: Iterator[_Sample], note: str, target: ShardStore, path: UPath, progress: Progress) -> None:
-    scratch = target.scratch_dir(target.root)
-    try:
-        local = scratch / path.name
-        with tarfile.open(local, "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": note}) as tar:
-            for row, caption, format_, image in samples:
-                name = row["sample_id"]
-                _add(tar, f"{name}.{_EXTENSIONS[format_]}", image)
-                _add(tar, f"{name}.txt", caption.encode())
-                _add(tar, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
-                progress.advance(1)
-        target.publish(local, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _write(samples: Iterator[_Sample], note: str, path: UPath, progress: Progress) -> None:
+    headers = {"comment": note}
+    with atomically(path) as local, tarfile.open(local, "w", format=tarfile.PAX_FORMAT, pax_headers=headers) as tar:
+        for row, caption, format_, image in samples:
+            name = row["sample_id"]
+            _add(tar, f"{name}.{_EXTENSIONS[format_]}", image)
+            _add(tar, f"{name}.txt", caption.encode())
+            _add(tar, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
+            progress.advance(1)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

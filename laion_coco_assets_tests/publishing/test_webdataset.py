@@ -13,7 +13,8 @@ from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.publishing.webdataset import Exported, export_fetched, export_shard
 from laion_coco_assets.shards.schemas import PUBLISHED, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 ROWS = 600
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
