@@ -180,7 +180,8 @@ def export(
 
     A sample is <sample_id>.jpg (or png, webp, gif, avif), .txt with the top caption and .json with the published row.
     With --stage fetched_images it is of what `laion-coco fetch` left: .txt has the source's TEXT, .json the fetched row,
-    and no removal list is heeded. What is complete and unchanged is skipped.
+    and no removal list is heeded. A folder holds tars of one stage: a second stage needs another --out, and is refused
+    before anything is written. What is complete and unchanged is skipped.
 
     Exit codes: 0 done, 1 some shards failed (each is named), 2 a mistake in the call or the input.
     """

@@ -146,9 +146,14 @@ def fetch_and_report(
 def export_and_report(
     store: ShardStore, stage: Stage, shards: Sequence[str], target: ShardStore, out: Console, err: Console
 ) -> int:
-    """Write the shards' WebDataset tars under bars, say what came of each; returns the exit code: 1 when one failed."""
-    from laion_coco_assets.publishing.webdataset import export_fetched, export_shard
+    """Write the shards' WebDataset tars under bars, say what came of each; returns the exit code: 1 when one failed.
 
+    Raises:
+        StoreError: the target holds tars of another stage, or can not be read; nothing was written.
+    """
+    from laion_coco_assets.publishing.webdataset import export_fetched, export_shard, keep_one_stage
+
+    keep_one_stage(target, stage)
     export = export_fetched if stage is Stage.FETCHED_IMAGES else export_shard
     failed, samples = [], 0
     with Bars(err, len(shards)) as bars:

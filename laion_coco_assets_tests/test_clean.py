@@ -11,7 +11,8 @@ from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.removed import note_removed, removed_shards
 from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.store import Replacing, ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import Replacing, StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.test_cli import laion_coco
 
 LONG_AGO = 1_000_000_000

@@ -20,8 +20,9 @@ from laion_coco_assets.resources.build import build_resources
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.schemas import LEDGER, PUBLISHED, SCHEMAS, Stage
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.conftest import DemoRun
 
 
@@ -218,6 +219,37 @@ def test_what_was_only_fetched_is_exported(
     assert files["png"] == (served[0] / "grey.png").read_bytes()
     assert files["txt"] == b"grey"
     assert json.loads(files["json"])["http_status"] == 200
+
+
+@pytest.mark.parametrize("first", ["published", "fetched_images"])
+def test_two_stages_are_not_exported_into_one_folder(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, tars = ShardStore(tmp_path / "out"), tmp_path / "tars"
+    row = {"row": 0, "sample_id": f"{0:032x}", "URL": "http://x/", "TEXT": "grey"}
+    for shard in ("a", "b"):
+        with store.write(StageKey(Stage.FETCHED_IMAGES, shard, "f", {"source": shard})) as writer:
+            writer.append([row | {"status": "ok", "format": "PNG", "image": b"a picture"}])
+        inputs = {Stage.FETCHED_IMAGES.value: store.need(Stage.FETCHED_IMAGES, shard).content}
+        captions = {"top_caption": "a grey wall", "all_captions": [], "all_similarities": [], "all_multiplicities": []}
+        with store.write(StageKey(Stage.PUBLISHED, shard, "f", inputs)) as writer:
+            writer.append([dict.fromkeys(PUBLISHED.names) | row | captions | {"hash": 0, "fingerprint": "f"}])
+    export = ["export", "--data-dir", str(tmp_path / "out"), "--out"]
+    (second,) = {"published", "fetched_images"} - {first}
+    assert laion_coco(*export, str(tars), "--stage", first, "--shards", "b", monkeypatch=monkeypatch) == 0
+    before = (tars / "b.tar").read_bytes()
+    capsys.readouterr()
+    for shards in ("a", "b", "a,b"):  # a's tar would join the other stage's, b's replace it
+        asked = [*export, str(tars), "--stage", second, "--shards", shards]
+        assert laion_coco(*asked, monkeypatch=monkeypatch) == 2
+        said = capsys.readouterr().err
+        assert f"{tars / 'b.tar'} was made of {first}" in said
+        assert "Traceback" not in said
+        assert [each.name for each in tars.iterdir()] == ["b.tar"]
+        assert (tars / "b.tar").read_bytes() == before
+    assert laion_coco(*export, str(tmp_path / "others"), "--stage", second, monkeypatch=monkeypatch) == 0
+    assert laion_coco(*export, str(tars), "--stage", first, monkeypatch=monkeypatch) == 0
+    assert sorted(each.name for each in tars.iterdir()) == ["a.tar", "b.tar"]
 
 
 def test_loopback_is_refused_unless_named(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

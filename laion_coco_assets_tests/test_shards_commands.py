@@ -13,7 +13,8 @@ from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.arrivals import new_shards
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.store import Replacing, ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import Replacing, StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.test_cli import laion_coco
 
 STAGES = (Stage.FETCHED_IMAGES, Stage.PUBLISHED, LEDGER)

@@ -16,7 +16,7 @@ from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import StageKey
+from laion_coco_assets.shards.stage_info import StageKey
 
 
 class FetchConfig(dg.Config):

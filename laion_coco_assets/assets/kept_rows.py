@@ -16,7 +16,8 @@ import pyarrow as pa
 from laion_coco_assets.assets.stage import Rows, Work
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
 from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.store import Replacing, ShardStore, StageInfo, StageKey
+from laion_coco_assets.shards.stage_info import Replacing, StageInfo, StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 _MADE_WITH: Final = ("models", "device")
 

@@ -9,7 +9,8 @@ from laion_coco_assets.assets.illustrations import histograms
 from laion_coco_assets.assets.query import query
 from laion_coco_assets.markdown import table
 from laion_coco_assets.shards.schemas import COLUMNS, LEDGER, Stage
-from laion_coco_assets.shards.store import ShardStore, StageInfo
+from laion_coco_assets.shards.stage_info import StageInfo
+from laion_coco_assets.shards.store import ShardStore
 
 #: Of each stage's file: numbers worth seeing, as SQL over its rows (`stage`).
 _FIGURES: Final[Mapping[str, Mapping[str, str]]] = {

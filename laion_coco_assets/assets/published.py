@@ -20,7 +20,8 @@ from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.joining import Row, chunks, joined, stage_rows
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import FETCHED_IMAGES, LEDGER, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 _APPEND_ROWS: Final = 500
 _AFTER: Final = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES, Stage.CLIP_L_TOP5, Stage.RN50X64_FINAL)

@@ -15,7 +15,8 @@ from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.fetching.rows import appendable, fetched_row
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import Replacing, ShardStore
+from laion_coco_assets.shards.stage_info import Replacing
+from laion_coco_assets.shards.store import ShardStore
 
 if TYPE_CHECKING:
     from laion_coco_assets.fetching.fetcher import Fetched, Fetcher

@@ -1,4 +1,4 @@
-"""Which failures may pass by themselves, and how a stage tries again. What it made before stays: see `shards.store`."""
+"""Which failures may pass by themselves, and how a stage tries again. What it made before stays: see `shards.writer`."""
 
 from typing import Final
 

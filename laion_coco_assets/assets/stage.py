@@ -20,7 +20,8 @@ from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.removed import note_added
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import Replacing, ShardStore, StageInfo, StageKey
+from laion_coco_assets.shards.stage_info import Replacing, StageInfo, StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets.shards.trial import keep_whole, profile_of_run
 
 #: One partition a source shard; registered by the sensor `new_shards` or by `laion-coco shards add`.

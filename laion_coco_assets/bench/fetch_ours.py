@@ -10,7 +10,8 @@ from laion_coco_assets.fetching.rows import fetch_shard
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import list_sources
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.publishing.removals import REMOVED, RemovalList
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
-from laion_coco_assets.shards.store import ShardStore, StageInfo
+from laion_coco_assets.shards.stage_info import StageInfo
+from laion_coco_assets.shards.store import ShardStore
 
 #: What a stage may reject a sample for.
 REASONS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -1,8 +1,8 @@
 """The data card beside the published files: what the columns mean and how the captions were made."""
 
 import json
-import shutil
 
+from laion_coco_assets.shards.atomic import atomically
 from laion_coco_assets.shards.columns import column_table
 from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
 from laion_coco_assets.shards.profile import Profile
@@ -16,13 +16,8 @@ def write_card(store: ShardStore, profile: Profile) -> None:
     text = card(profile)
     if path.exists() and (profile.fetch.max_samples is not None or path.read_text(encoding="utf-8") == text):
         return
-    scratch = store.scratch_dir(path.parent)
-    try:
-        local = scratch / "README.md"
+    with atomically(path) as local:
         local.write_text(text, encoding="utf-8")
-        store.publish(local, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def card(profile: Profile) -> str:

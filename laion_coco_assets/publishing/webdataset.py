@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from upath import UPath
 
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import Progress
+from laion_coco_assets.shards.atomic import atomically
 from laion_coco_assets.shards.joining import Row, stage_rows
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore, StageInfo
+from laion_coco_assets.shards.store import ShardStore
 
 #: Raise it when the same stage files make other tars: those made before are then made again.
 _VERSION: Final = 1
@@ -34,6 +34,30 @@ class Exported:
     written: bool
 
 
+def keep_one_stage(target: ShardStore, stage: Stage) -> None:
+    """Let no folder hold tars of two stages, whatever their shards: who trains on it could not tell them apart.
+
+    One tar of this command tells for all. What else lies there is in the way of its own shard alone.
+
+    Raises:
+        StoreError: the tars there are of another stage, or it can not be told what is there.
+    """
+    if not target.root.is_dir():
+        return
+    try:
+        tars = sorted((each for each in target.root.iterdir() if each.suffix == ".tar"), key=lambda each: each.name)
+    except OSError as error:
+        raise StoreError(f"{target.root} can not be read: {error.strerror or error}") from error
+    for path in tars:
+        try:
+            note = _found_note(path)
+        except (StoreError, OSError):
+            continue
+        if note is not None:
+            _keep_stage(path, note, stage)
+            return
+
+
 def export_fetched(store: ShardStore, shard: str, target: ShardStore, progress: Progress) -> Exported:
     """Like `export_shard`, of every image that was fetched: `.txt` has TEXT, empty where there is none, `.json` the row.
 
@@ -41,8 +65,8 @@ def export_fetched(store: ShardStore, shard: str, target: ShardStore, progress: 
     """
     info = store.need(Stage.FETCHED_IMAGES, shard)
     count = sum(row["status"] == "ok" for row in stage_rows(store, Stage.FETCHED_IMAGES, shard, ["status"]))
-    note = f"{_SIGNATURE} {_VERSION}: fetched_images {info.content} alone"
-    return _export(_fetched(store, shard), count, note, shard, target, progress)
+    note = _note(Stage.FETCHED_IMAGES, f"{info.content} alone")
+    return _export(Stage.FETCHED_IMAGES, _fetched(store, shard), count, note, shard, target, progress)
 
 
 def export_shard(store: ShardStore, shard: str, target: ShardStore, progress: Progress) -> Exported:
@@ -54,7 +78,7 @@ def export_shard(store: ShardStore, shard: str, target: ShardStore, progress: Pr
 
     Raises:
         StoreError: a stage file that is missing, damaged, or not of the images that are there now; a tar of another
-            origin in the way; a target that can not be written to.
+            origin or stage in the way; a target that can not be written to.
     """
     published = store.need(Stage.PUBLISHED, shard)
     images = store.need(Stage.FETCHED_IMAGES, shard)
@@ -63,20 +87,29 @@ def export_shard(store: ShardStore, shard: str, target: ShardStore, progress: Pr
             f"{store.path(Stage.PUBLISHED, shard)} was made from other images than those there now: "
             f"run shard {shard} again first"
         )
-    return _export(_published(store, shard), published.rows, _note(published, images), shard, target, progress)
+    note = _note(Stage.PUBLISHED, f"{published.content}, fetched_images {images.content}")
+    return _export(Stage.PUBLISHED, _published(store, shard), published.rows, note, shard, target, progress)
 
 
 def _export(
-    samples: Iterator[_Sample], count: int, note: str, shard: str, target: ShardStore, progress: Progress
+    stage: Stage,
+    samples: Iterator[_Sample],
+    count: int,
+    note: str,
+    shard: str,
+    target: ShardStore,
+    progress: Progress,
 ) -> Exported:
     path = target.root / f"{shard}.tar"
     try:
         found = _found_note(path)
+        if found is not None:
+            _keep_stage(path, found, stage)
         if not count:
             path.unlink(missing_ok=True)
         elif found != note:
             progress.start("export", shard, count)
-            _write(samples, note, target, path, progress)
+            _write(samples, note, path, progress)
             progress.finish()
             return Exported(count, written=True)
     except OSError as error:
@@ -84,8 +117,17 @@ def _export(
     return Exported(count, written=False)
 
 
-def _note(published: StageInfo, images: StageInfo) -> str:
-    return f"{_SIGNATURE} {_VERSION}: published {published.content}, fetched_images {images.content}"
+def _note(stage: Stage, contents: str) -> str:
+    return f"{_SIGNATURE} {_VERSION}: {stage} {contents}"
+
+
+def _keep_stage(path: UPath, note: str, stage: Stage) -> None:
+    made_of = note.partition(": ")[2].partition(" ")[0]
+    if made_of != stage:
+        raise StoreError(
+            f"{path} was made of {made_of}, and a folder holds tars of one stage: "
+            f"name another folder for those of {stage}, or delete the tars that are there"
+        )
 
 
 def _found_note(path: UPath) -> str | None:
@@ -129,20 +171,15 @@ def _images(store: ShardStore, shard: str) -> Iterator[tuple[str, str, pa.Binary
         yield from zip(sample_ids.to_pylist(), formats.to_pylist(), images, strict=True)
 
 
-def _write(samples: Iterator[_Sample], note: str, target: ShardStore, path: UPath, progress: Progress) -> None:
-    scratch = target.scratch_dir(target.root)
-    try:
-        local = scratch / path.name
-        with tarfile.open(local, "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": note}) as tar:
-            for row, caption, format_, image in samples:
-                name = row["sample_id"]
-                _add(tar, f"{name}.{_EXTENSIONS[format_]}", image)
-                _add(tar, f"{name}.txt", caption.encode())
-                _add(tar, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
-                progress.advance(1)
-        target.publish(local, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _write(samples: Iterator[_Sample], note: str, path: UPath, progress: Progress) -> None:
+    headers = {"comment": note}
+    with atomically(path) as local, tarfile.open(local, "w", format=tarfile.PAX_FORMAT, pax_headers=headers) as tar:
+        for row, caption, format_, image in samples:
+            name = row["sample_id"]
+            _add(tar, f"{name}.{_EXTENSIONS[format_]}", image)
+            _add(tar, f"{name}.txt", caption.encode())
+            _add(tar, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
+            progress.advance(1)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

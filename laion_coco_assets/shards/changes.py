@@ -5,7 +5,6 @@ file that looks as it did, so that tens of thousands of them are compared in a m
 """
 
 import io
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_coco_assets.errors import StoreError
+from laion_coco_assets.shards.atomic import atomically
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import ShardStore
@@ -134,9 +134,5 @@ def _load(store: ShardStore) -> dict[str, _Seen]:
 
 def _save(store: ShardStore, record: Mapping[str, _Seen]) -> None:
     rows = [{"shard": shard, **vars(seen)} for shard, seen in record.items()]
-    scratch = store.scratch_dir(store.root)
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), scratch / RECORD)
-        store.publish(scratch / RECORD, store.root / RECORD)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with atomically(store.root / RECORD) as local:
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), local)

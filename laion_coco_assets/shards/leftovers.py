@@ -10,9 +10,10 @@ from typing import Final
 from upath import UPath
 
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
+from laion_coco_assets.shards.checkpoints import CHECKPOINT
 from laion_coco_assets.shards.removed import all_stages_locked, removal_times
 from laion_coco_assets.shards.schemas import SCHEMAS, Stage
-from laion_coco_assets.shards.store import CHECKPOINT, ShardStore
+from laion_coco_assets.shards.store import ShardStore
 
 #: Folders in which files are written before they appear, and objects that were uploaded beside their place.
 _TEMPORARY: Final = re.compile(r"\.writing-\w+|\..+\.[0-9a-f]{32}")

@@ -6,8 +6,10 @@ from typing import Final
 
 from upath import UPath
 
+from laion_coco_assets.shards.checkpoints import CHECKPOINT
 from laion_coco_assets.shards.schemas import SCHEMAS
-from laion_coco_assets.shards.store import CHECKPOINT, ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 #: One empty file a shard: nothing to merge when two processes write at once.
 _NOTES: Final = ".removed"

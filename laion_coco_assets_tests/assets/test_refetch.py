@@ -28,10 +28,12 @@ from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.resources.store import SourceResource
 from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards import atomic
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import SOURCE, Stage
 from laion_coco_assets.shards.source import SourceShard
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
 
@@ -197,19 +199,20 @@ def test_parts_that_a_kill_behind_publication_left_are_not_the_next_re_fetchs(
     copy: Settings, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts, left = Path(copy.data_dir) / ".checkpoints" / STAGE, tmp_path / "left"
-    publish = ShardStore.publish
+    publish = atomic.publish
+    store = ShardStore(copy.data_dir)
 
-    def keep_parts(self: ShardStore, local: Path, to: UPath) -> None:
-        publish(self, local, to)
-        if to == self.path(STAGE, "s"):
+    def keep_parts(local: Path, to: UPath) -> None:
+        publish(local, to)
+        if to == store.path(STAGE, "s"):
             shutil.copytree(parts, left)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ShardStore, "publish", keep_parts)
-        before = ShardStore(copy.data_dir).need(STAGE, "s").content
+        patch.setattr(atomic, "publish", keep_parts)
+        before = store.need(STAGE, "s").content
         assert fetch(copy, "http_4xx").errors == {}
     shutil.copytree(left, parts, dirs_exist_ok=True)
-    assert ShardStore(copy.data_dir).need(STAGE, "s").content == before  # no row went better
+    assert store.need(STAGE, "s").content == before  # no row went better
     asked = web.server.asked.copy()
     assert fetch(copy, "http_4xx").errors == {}
     assert set(web.server.asked - asked) == {path(row) for row in range(ROWS) if row % 5 == 2}

@@ -20,7 +20,8 @@ from laion_coco_assets.resources.store import SourceResource
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import SourceShard
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 
 def os_error(number: int) -> OSError:

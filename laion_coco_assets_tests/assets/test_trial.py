@@ -23,7 +23,8 @@ from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
 from laion_coco_assets.shards.source import list_sources
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.conftest import DemoRun, demo_settings
 
 SAMPLES = 20

@@ -18,7 +18,8 @@ from laion_coco_assets.shards.changes import find_changes
 from laion_coco_assets.shards.image_sources import FolderShard
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import list_sources
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 
 def write_source(folder: Path, shard: str, text: str = "x") -> None:

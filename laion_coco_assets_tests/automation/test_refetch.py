@@ -24,7 +24,8 @@ from laion_coco_assets.settings import Settings
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import Replacing, ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import Replacing, StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.fetching import pictures
 
 STAGE = Stage.FETCHED_IMAGES

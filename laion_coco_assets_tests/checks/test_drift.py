@@ -17,7 +17,8 @@ from laion_coco_assets.resources.removals import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.test_cli import laion_coco
 
 RULE = "fetched_images_success_drift"

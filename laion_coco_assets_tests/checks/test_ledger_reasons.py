@@ -8,7 +8,8 @@ from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import all_rules
 from laion_coco_assets.checks.run import check_shard
 from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,8 @@ from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.fetcher import Fetcher
 from laion_coco_assets.fetching.rows import fetch_shard
 from laion_coco_assets.shards.image_sources import FolderShard
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets_tests.fetching import pictures
 
 folder = Path(sys.argv[1])

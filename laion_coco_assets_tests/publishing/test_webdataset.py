@@ -11,9 +11,10 @@ import pytest
 
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.publishing.webdataset import Exported, export_fetched, export_shard
+from laion_coco_assets.publishing.webdataset import Exported, export_fetched, export_shard, keep_one_stage
 from laion_coco_assets.shards.schemas import PUBLISHED, Stage
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 ROWS = 600
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
@@ -184,6 +185,40 @@ def test_a_strangers_file_is_not_overwritten(content: bytes | None, store: Shard
     with pytest.raises(StoreError, match="not written by this command"):
         export(store, ShardStore(path.parent))
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("first", [Stage.PUBLISHED, Stage.FETCHED_IMAGES])
+def test_a_tar_of_another_stage_is_neither_replaced_nor_removed(
+    first: Stage, store: ShardStore, target: ShardStore
+) -> None:
+    exports = {Stage.PUBLISHED: export_shard, Stage.FETCHED_IMAGES: export_fetched}
+    export_first = exports.pop(first)
+    ((second, export_second),) = exports.items()
+    publish(store, "s", [0, 2])
+    assert export_first(store, "s", target, NoProgress()).written
+    before = (target.root / "s.tar").read_bytes()
+    refusal = f"s.tar was made of {first}, .*: name another folder for those of {second}"
+    with pytest.raises(StoreError, match=refusal):
+        export_second(store, "s", target, NoProgress())
+    if second is Stage.PUBLISHED:
+        publish(store, "s", [])  # a shard with nothing published loses its tar, not another stage's
+        with pytest.raises(StoreError, match=refusal):
+            export_second(store, "s", target, NoProgress())
+    assert (target.root / "s.tar").read_bytes() == before
+    assert [each.name for each in target.root.iterdir()] == ["s.tar"]
+
+
+def test_a_folder_holds_tars_of_one_stage(store: ShardStore, target: ShardStore) -> None:
+    keep_one_stage(target, Stage.PUBLISHED)  # no such folder
+    target.root.mkdir(parents=True)
+    (target.root / "a stranger's.tar").write_bytes(b"no tar")
+    (target.root / "notes.txt").write_bytes(b"")
+    for stage in (Stage.PUBLISHED, Stage.FETCHED_IMAGES):
+        keep_one_stage(target, stage)  # none of ours there
+    export_fetched(store, "s", target, NoProgress())
+    keep_one_stage(target, Stage.FETCHED_IMAGES)
+    with pytest.raises(StoreError, match=r"s\.tar was made of fetched_images"):
+        keep_one_stage(target, Stage.PUBLISHED)
 
 
 def test_a_folder_that_can_not_be_written_to_is_one_clear_error(store: ShardStore, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_coco_assets.errors import StoreError
-from laion_coco_assets.shards import store as store_module
-from laion_coco_assets.shards.store import Replacing, ShardStore, StageKey
+from laion_coco_assets.shards import writer as writer_module
+from laion_coco_assets.shards.stage_info import Replacing, StageKey
+from laion_coco_assets.shards.store import ShardStore
 
 KEY = StageKey("fetched_images", "s0", "f" * 32, {"source": "d" * 32})
 
@@ -95,7 +96,7 @@ def test_image_bytes_are_stored_as_they_are_in_checkpoints_and_in_the_file(tmp_p
 
 
 def _write_until_killed(data_dir: Path, reached: "multiprocessing.synchronize.Event") -> None:
-    store_module._CHECKPOINT_ROWS = 20
+    writer_module._CHECKPOINT_ROWS = 20
     with ShardStore(data_dir).write(KEY) as writer:
         writer.append(ROWS[:50])
         writer.append(ROWS[50:60])

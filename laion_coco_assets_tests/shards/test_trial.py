@@ -7,7 +7,8 @@ import pytest
 from laion_coco_assets.errors import ProfileError, StoreError, UserError
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import SCHEMAS
-from laion_coco_assets.shards.store import ShardStore, StageKey
+from laion_coco_assets.shards.stage_info import StageKey
+from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets.shards.trial import MAX_SAMPLES_TAG, keep_whole, profile_of_run
 
 WHOLE = load_profile("demo")
