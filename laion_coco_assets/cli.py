@@ -28,6 +28,7 @@ from laion_coco_assets.commands.options import (
 from laion_coco_assets.commands.shards import app as shards_app
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.printable import harmless
+from laion_coco_assets.wording import counted
 
 app = typer.Typer(
     name="laion-coco",
@@ -248,7 +249,7 @@ def check(
     blocking = [each for each in failed if each.rule.severity == Severity.ERROR]
     passed = len(results) - len(failed) - len(skipped)
     out.print(
-        f"{len(rules)} rules over {len(selected)} shards: {passed} passed, {len(blocking)} failed, "
+        f"{len(rules)} rules over {counted(len(selected), 'shard')}: {passed} passed, {len(blocking)} failed, "
         f"{len(failed) - len(blocking)} warned, {len(skipped)} skipped",
         highlight=False,
     )

@@ -25,6 +25,7 @@ from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.source import SourceShard
 from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.wording import counted
 
 #: How many shards a line names; the rest are counted.
 _SHARDS_NAMED: Final = 5
@@ -171,10 +172,15 @@ def export_and_report(
                     out.print(f"{shard}: complete and unchanged", highlight=False, markup=False)
             bars.shard_done()
     out.print(
-        f"{samples:,} samples of {len(shards) - len(failed)} shards in {target.root}", highlight=False, markup=False
+        f"{counted(samples, 'sample')} of {counted(len(shards) - len(failed), 'shard')} in {target.root}",
+        highlight=False,
+        markup=False,
     )
     if failed:
-        err.print(f"[red]{len(failed)} of {len(shards)} shards failed:[/] {escape(', '.join(failed))}", soft_wrap=True)
+        err.print(
+            f"[red]{len(failed)} of {counted(len(shards), 'shard')} failed:[/] {escape(', '.join(failed))}",
+            soft_wrap=True,
+        )
     return 1 if failed else 0
 
 
@@ -224,7 +230,8 @@ def _exit_code(outcomes: Sequence[ShardOutcome], err: Console) -> int:
     failed = [each.shard for each in outcomes if not each.ok]
     if failed:
         err.print(
-            f"[red]{len(failed)} of {len(outcomes)} shards failed:[/] {escape(', '.join(failed))}", soft_wrap=True
+            f"[red]{len(failed)} of {counted(len(outcomes), 'shard')} failed:[/] {escape(', '.join(failed))}",
+            soft_wrap=True,
         )
     return 1 if failed else 0
 

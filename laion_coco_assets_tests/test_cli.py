@@ -114,7 +114,7 @@ def test_run_on_strangers_urls_and_export(
     assert laion_coco(*export, "--shards", "b", monkeypatch=monkeypatch) == 2
     (tars / "a.tar").write_bytes(b"a stranger's")
     assert laion_coco(*export, monkeypatch=monkeypatch) == 1
-    assert "1 of 1 shards failed: a" in capsys.readouterr().err
+    assert "1 of 1 shard failed: a" in capsys.readouterr().err
     assert laion_coco("export", "--data-dir", str(tars), "--out", out, monkeypatch=monkeypatch) == 2
     assert "nothing published there" in capsys.readouterr().err
 

@@ -68,15 +68,19 @@ def test_fetching_and_models_have_pools_of_their_own_and_publishing_none() -> No
 
 def test_an_instance_set_up_as_the_readme_says_fetches_side_by_side_and_shares_no_gpu(tmp_path: Path) -> None:
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    (command,) = re.findall(
-        r"^uv run dagster (instance concurrency set .*)$", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+    set_limit = r"^ *uv run dagster (instance concurrency set .*)$"
+    commands = re.findall(set_limit, (ROOT / "README.md").read_text(), re.MULTILINE)
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-m", "dagster", *command.split()], check=True, env=environment, timeout=120)
+    for command in commands:
+        subprocess.run([sys.executable, "-m", "dagster", *command.split()], check=True, env=environment, timeout=120)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         storage = instance.event_log_storage
         limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
         at_once = instance.get_concurrency_config().run_queue_config
         assert at_once is not None
-        assert limits == {"fetch": at_once.max_concurrent_runs}
+        # Each pool has a limit of its own: on Postgres, one that two runs make at once fails them.
+        assert limits == {"fetch": at_once.max_concurrent_runs, "gpu": 1}
         assert instance.global_op_concurrency_default_limit == 1
+    for chapter in ("## The first day", "## Postgres"):
+        text = (ROOT / "docs" / "OPERATIONS.md").read_text().split(f"\n{chapter}\n")[1].split("\n## ")[0]
+        assert re.findall(set_limit, text, re.MULTILINE) == commands

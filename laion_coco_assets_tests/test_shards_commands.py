@@ -96,7 +96,7 @@ def test_a_removed_shard_keeps_its_files_and_does_not_come_back(
     assert "1 shard left out, removed by `laion-coco shards remove`: a" in _tick(store, tmp_path / "source")
     assert "1 were removed before and are left out" in shards("add")
     assert shards("list") == "a-b c"
-    assert shards("add", "--shards", "a") == "1 shards added, 0 were registered already"
+    assert shards("add", "--shards", "a") == "1 shard added, 0 were registered already"
     assert shards("list") == "a-b c a"
 
 
@@ -104,7 +104,7 @@ def test_files_are_deleted_after_a_yes(
     store: ShardStore, shards: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    assert "Delete 5 files and checkpoints of 1 shards?" in shards("remove", "a", "--files", code=1)
+    assert "Delete 5 files and checkpoints of 1 shard?" in shards("remove", "a", "--files", code=1)
     assert shards("list") == "a-b a c"
     assert _left(store) == _all(KEYS)
     assert "a: removed; 5 files and checkpoints deleted" in shards("remove", "a", "c", "--files", "--yes")

@@ -11,6 +11,7 @@ from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.shards.changes import ChangedSource, find_changes
 from laion_coco_assets.shards.removed import removed_shards
 from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.wording import counted
 
 #: Dagster takes this many dynamic partitions in one tick without the tick growing slow.
 _SHARDS_PER_TICK: Final = 5000
@@ -44,16 +45,16 @@ def new_shards(
     said = [_registered(source.source, len(found) - len(removed), batch, len(new) - len(batch))]
     if changes.changed:
         said.append(
-            f"{_count(len(changes.changed), 'source file')} changed after {_its(changes.changed)} images were fetched: "
+            f"{counted(len(changes.changed), 'source file')} changed after {_its(changes.changed)} images were fetched: "
             f"{_names(changes.changed)}; materialise fetched_images again to use what is there now"
         )
     if changes.waiting:
-        said.append(f"{_count(changes.waiting, 'file')} with a new date or size, to be compared in the next ticks")
+        said.append(f"{counted(changes.waiting, 'file')} with a new date or size, to be compared in the next ticks")
     if gone := sorted(registered - found.keys()):
-        said.append(f"{_count(len(gone), 'registered shard')} not in the source any more: {_names(gone)}")
+        said.append(f"{counted(len(gone), 'registered shard')} not in the source any more: {_names(gone)}")
     if removed:
         said.append(
-            f"{_count(len(removed), 'shard')} left out, removed by `laion-coco shards remove`: {_names(sorted(removed))}"
+            f"{counted(len(removed), 'shard')} left out, removed by `laion-coco shards remove`: {_names(sorted(removed))}"
         )
     for line in said:
         context.log.info(line)
@@ -66,10 +67,10 @@ def new_shards(
 
 def _registered(source: str, found: int, batch: Sequence[str], left: int) -> str:
     if not batch:
-        return f"{source}: {_count(found, 'shard')}, all registered"
+        return f"{source}: {counted(found, 'shard')}, all registered"
     span = batch[0] if len(batch) == 1 else f"{batch[0]} to {batch[-1]}"
     more = f"; {left} more in the next ticks" if left else ""
-    return f"{source}: {_count(len(batch), 'new shard')} of {found} registered, {span}{more}"
+    return f"{source}: {counted(len(batch), 'new shard')} of {found} registered, {span}{more}"
 
 
 def _observation(changed: ChangedSource) -> dg.AssetObservation:
@@ -83,10 +84,6 @@ def _observation(changed: ChangedSource) -> dg.AssetObservation:
             "content_now": changed.content,
         },
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _its(items: Sequence[object]) -> str:

@@ -275,7 +275,7 @@ class Captioner:
         end_probability = distribution.end_probability.cpu().numpy()
         if np.isnan(end_probability).any():
             raise DeviceError(
-                f"BLIP's numbers overflow in {self._blip.dtype} on {self._blip.device}: "
+                f"BLIP's numbers overflow in {str(self._blip.dtype).removeprefix('torch.')} on {self._blip.device}: "
                 "set LAION_COCO_DTYPE / --dtype to bfloat16 or float32 (if it is, the weights are damaged)"
             )
         return tokens.cpu().numpy(), end_probability > self._settings.forced_end

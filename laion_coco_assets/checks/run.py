@@ -89,14 +89,15 @@ def _check(
     infos, broken = _infos(store, stages, shards)
     with duckdb.connect() as connection:
         foreign = _register(connection, store, infos, expected or {}, strict=name == ALL_SHARDS)
-        removed = [] if Stage.PUBLISHED in foreign else _removed(store, infos, foreign, removals)
+        removed = [] if Stage.PUBLISHED in foreign else _removed(store, infos, foreign, removals, broken)
         connection.register("removed", pa.Table.from_pylist(removed, _REMOVED))
         present = {stage for stage, _ in infos}
-        return [_outcome(connection, rule, name, broken, foreign, present) for rule in rules]
+        return [_outcome(connection, store, rule, name, broken, foreign, present) for rule in rules]
 
 
 def _outcome(
     connection: duckdb.DuckDBPyConnection,
+    store: ShardStore,
     rule: Rule,
     name: str,
     broken: Mapping[tuple[str, str], str],
@@ -112,11 +113,25 @@ def _outcome(
         return _failed(
             rule, name, "a ledger beside what is published", ["none: rows that are not here have no reason on record"]
         )
+    if rule.stage in missing and LEDGER in rule.needs and LEDGER in present:
+        return _failed(rule, name, f"a file of {rule.stage} beside its ledger", ["none: what was published is gone"])
     if missing:
         return RuleResult(rule, name, Status.SKIPPED, why=f"no file of {', '.join(missing)}")
     if unreadable:
         return RuleResult(rule, name, Status.SKIPPED, why=f"the columns of {', '.join(unreadable)} are wrong")
-    return _evaluate(connection, rule, name)
+    return _evaluate(connection, store, rule, name)
+
+
+def _damaged(store: ShardStore, stages: Iterable[str], shard: str) -> list[str]:
+    """The problems of files that are whole by their ends, and can not be read to them."""
+    problems = []
+    for stage in stages:
+        try:
+            for _ in store.batches(stage, shard):
+                pass
+        except StoreError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _failed(rule: Rule, name: str, expected: str, actual: Sequence[str]) -> RuleResult:
@@ -142,13 +157,14 @@ def _infos(
     return infos, broken
 
 
-def _evaluate(connection: duckdb.DuckDBPyConnection, rule: Rule, name: str) -> RuleResult:
+def _evaluate(connection: duckdb.DuckDBPyConnection, store: ShardStore, rule: Rule, name: str) -> RuleResult:
     columns = f"sample_id, left(expected, {_SHOWN}), left(actual, {_SHOWN}), count(*) OVER ()"
     query = f"SELECT {columns} FROM ({rule.sql}\n) ORDER BY ALL LIMIT {OFFENDERS_SHOWN}"  # noqa: S608  # our own files
     try:
         rows = connection.execute(query).fetchall()
     except duckdb.Error as error:  # the rules run on whole files, so it is the file: pages that are damaged, say
-        return _failed(rule, name, "a file that can be read", [str(error).splitlines()[0]])
+        problems = [] if name == ALL_SHARDS else _damaged(store, rule.needs, name)
+        return _failed(rule, name, "files that can be read", problems or [str(error).splitlines()[0]])
     if not rows:
         return RuleResult(rule, name, Status.PASSED)
     offenders = tuple(Offender(sample_id, expected, actual) for sample_id, expected, actual, _ in rows)
@@ -250,15 +266,26 @@ def _removed(
     infos: Mapping[tuple[str, str], StageInfo],
     foreign: Collection[str],
     removals: RemovalList | None,
+    broken: dict[tuple[str, str], str],
 ) -> list[dict[str, str]]:
-    """The published rows that the list names, by where redirects led too, while the shard's `fetched_images` says so."""
+    """The published rows that the list names, by where redirects led too, while the shard's `fetched_images` says so.
+
+    Files that can not be read to their end join the `broken` ones.
+    """
     if not removals:
         return []
     found = []
     for shard in (shard for stage, shard in infos if stage == Stage.PUBLISHED):
         traced = Stage.FETCHED_IMAGES not in foreign and (Stage.FETCHED_IMAGES, shard) in infos
-        led_to = _redirected(store, shard) if traced else {}
-        for row in stage_rows(store, Stage.PUBLISHED, shard, ["sample_id", "URL"]):
+        reading = Stage.FETCHED_IMAGES
+        try:
+            led_to = _redirected(store, shard) if traced else {}
+            reading = Stage.PUBLISHED
+            rows = list(stage_rows(store, reading, shard, ["sample_id", "URL"]))
+        except StoreError as error:
+            broken[reading, shard] = str(error)
+            continue
+        for row in rows:
             name = row["sample_id"]
             if (entry := removals.entry(name, row["URL"], led_to.get(name))) is not None:
                 found.append({"shard": shard, "sample_id": name, "entry": entry})

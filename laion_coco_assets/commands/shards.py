@@ -8,6 +8,7 @@ import typer
 
 from laion_coco_assets.commands.options import Shards, out, select
 from laion_coco_assets.errors import UserError
+from laion_coco_assets.wording import counted
 
 app = typer.Typer(help="Shards as partitions of the Dagster instance in DAGSTER_HOME.", no_args_is_help=True)
 
@@ -36,7 +37,9 @@ def add_shards(
         registered = set(instance.get_dynamic_partitions(SHARDS.name or ""))
         new = [key for key in selected if key not in registered]
         instance.add_dynamic_partitions(SHARDS.name or "", new)
-    out.print(f"{len(new)} shards added, {len(selected) - len(new)} were registered already", highlight=False)
+    out.print(
+        f"{counted(len(new), 'shard')} added, {len(selected) - len(new)} were registered already", highlight=False
+    )
     if left_out:
         out.print(f"{len(left_out)} were removed before and are left out; name them to add them again", highlight=False)
 
@@ -81,7 +84,10 @@ def remove_shards(
                 f"{', '.join(unknown)}: neither registered nor in {settings.data_dir}; see laion-coco shards list"
             )
         if files and not yes:
-            typer.confirm(f"Delete {sum(there.values())} files and checkpoints of {len(keys)} shards?", abort=True)
+            typer.confirm(
+                f"Delete {counted(sum(there.values()), 'file')} and checkpoints of {counted(len(keys), 'shard')}?",
+                abort=True,
+            )
         note_removed(store, keys)
         for key in keys:
             instance.delete_dynamic_partition(SHARDS.name or "", key)

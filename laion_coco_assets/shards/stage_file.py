@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from laion_coco_assets.errors import StoreError, StoreUnavailableError, may_pass_by_itself
+from laion_coco_assets.shards.schemas import LEDGER, Stage
 from laion_coco_assets.shards.stage_info import StageInfo, StageKey
 
 
@@ -85,4 +86,5 @@ class StageFile:
     def _unreadable(self, how: str, error: Exception) -> StoreError:
         if isinstance(error, OSError) and may_pass_by_itself(error):
             return StoreUnavailableError(f"{self.path}: {how}, or its file system failed ({error})")
-        return StoreError(f"{self.path}: {how} ({error}); delete it and run {self.stage} again")
+        stage = Stage.PUBLISHED if self.stage == LEDGER else self.stage  # which writes it
+        return StoreError(f"{self.path}: {how} ({error}); delete it and run {stage} again")

@@ -13,6 +13,7 @@ from laion_coco_assets.checks.drift import Drift
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import Rule, Scope, Severity, all_rules
 from laion_coco_assets.checks.run import ALL_SHARDS, check_across, check_shard
+from laion_coco_assets.publishing.removals import RemovalList
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, Stage
@@ -125,13 +126,27 @@ def test_published_without_its_ledger_is_a_violation(copy: ShardStore) -> None:
     assert "a ledger" in results["published_nothing_vanishes"].offenders[0].expected
 
 
-def test_a_damaged_page_is_a_violation_not_a_crash(copy: ShardStore) -> None:
-    path = Path(copy.path(Stage.PUBLISHED, SHARD).path)
+def test_a_ledger_without_what_it_says_is_published_is_a_violation(copy: ShardStore) -> None:
+    Path(copy.path(Stage.PUBLISHED, SHARD).path).unlink()
+    results = {each.rule.name: each for each in check_shard(copy, SHARD, all_rules())}
+    assert results["published_nothing_vanishes"].status == Status.FAILED
+    assert results["published_nothing_vanishes"].offenders[0].actual == "none: what was published is gone"
+    assert results["published_captions"].status == Status.SKIPPED
+
+
+@pytest.mark.parametrize("removals", [RemovalList(), RemovalList(domains=frozenset({"example.com"}))])
+@pytest.mark.parametrize("stage", [Stage.FETCHED_IMAGES, Stage.PUBLISHED])
+def test_a_damaged_page_is_a_violation_that_names_its_file_and_not_a_crash(
+    copy: ShardStore, stage: Stage, removals: RemovalList
+) -> None:
+    path = Path(copy.path(stage, SHARD).path)
     content = bytearray(path.read_bytes())
     content[10:200] = bytes(190)
     path.write_bytes(content)
-    failed = [each for each in check_shard(copy, SHARD, all_rules()) if each.status == Status.FAILED]
-    assert "published_carried_over" in {each.rule.name for each in failed}
+    results = check_shard(copy, SHARD, all_rules(), removals=removals)
+    failed = {each.rule.name: each.offenders for each in results if each.status == Status.FAILED}
+    assert failed
+    assert {each.actual.split(":")[0] for offenders in failed.values() for each in offenders} == {str(path)}
 
 
 def test_a_foreign_file_does_not_keep_the_others_from_being_compared(copy: ShardStore) -> None:

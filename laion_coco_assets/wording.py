@@ -1,0 +1,6 @@
+"""How a count is said to people."""
+
+
+def counted(number: int, what: str) -> str:
+    """`1 shard`, `2,000 shards`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
