@@ -1,5 +1,7 @@
 """Stage 1: every source row's URL becomes image bytes, or a reason why not."""
 
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -54,7 +56,9 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         """
         reasons = parse_reasons(config.retry)
         files = store.get()
-        with fetcher.open(profile.fetch) as client:
+        with ExitStack() as opened:
+            # Where nothing is left to fetch, none is started; where it can not be, the shard that needs it says so.
+            client = cache(lambda: opened.enter_context(fetcher.open(profile.fetch)))
 
             def plan(profile: Profile, shard: str) -> Work:
                 origin = source.shard(shard)
@@ -75,7 +79,7 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
                 work = Work(
                     key,
                     lambda: rows if most is None else min(rows, most),
-                    lambda done: fetch_shard(origin, client, done, most),
+                    lambda done: fetch_shard(origin, client(), done, most),
                     record,
                 )
                 return refetch_work(files, work, client, reasons, context.run.run_id) if reasons else work

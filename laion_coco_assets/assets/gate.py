@@ -54,7 +54,10 @@ class Gate:
                 for name, results in self._checks.check(stage, [shard], unknown).items():
                     broken += [name for each in results if each.status == Status.FAILED]
         if broken:
-            raise StoreError(f"held back: broke {', '.join(sorted(broken))}; the check's result names the samples")
+            raise StoreError(
+                f"held back: broke {', '.join(sorted(broken))}; the check's result for this shard names the samples, "
+                "Alerts in docs/OPERATIONS.md says what to do"
+            )
 
 
 def _last_results(

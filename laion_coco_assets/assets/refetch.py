@@ -1,6 +1,6 @@
 """Asking again for what failed: the rows of a complete file with certain reasons; all others stay as they are."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import closing
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +25,9 @@ _STAGE = Stage.FETCHED_IMAGES
 _COUNTED_AT_ONCE: Final = 10_000
 
 
-def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set[Reason], run_id: str) -> Work:
+def refetch_work(
+    store: ShardStore, work: Work, fetcher: "Callable[[], Fetcher]", reasons: Set[Reason], run_id: str
+) -> Work:
     """The work of `fetched_images` on a shard whose file is there, as work on its rows with `reasons` alone.
 
     `work` itself comes back when the file has no such row, or was made by this very run, which tries again for the
@@ -55,7 +57,7 @@ def refetch_work(store: ShardStore, work: Work, fetcher: "Fetcher", reasons: Set
     return Work(
         work.key,
         work.total,
-        lambda done: refetch_shard(store, shard, fetcher, reasons, done),
+        lambda done: refetch_shard(store, shard, fetcher(), reasons, done),
         record,
         # Counted, because a retry that changed no row leaves the same content: parts that a kill just behind the
         # publication left are the former retry's, and are not taken for this one's.

@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 
 from laion_coco_assets.assets.gate import Gate
-from laion_coco_assets.assets.metadata import column_schema, settings_table, shard_metadata
+from laion_coco_assets.assets.metadata import column_schema, settings_table, shard_metadata, speed_when_made
 from laion_coco_assets.assets.retries import WAITS, is_transient
 from laion_coco_assets.checks.shard_checks import ShardChecks
 from laion_coco_assets.errors import StoreError, UserError
@@ -23,6 +23,7 @@ from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.stage_info import Replacing, StageInfo, StageKey
 from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets.shards.trial import keep_whole, profile_of_run
+from laion_coco_assets.wording import counted
 
 #: One partition a source shard; registered by the sensor `new_shards` or by `laion-coco shards add`.
 SHARDS: Final = dg.DynamicPartitionsDefinition(name="shards")
@@ -200,11 +201,14 @@ def _run_shard(
     made = write_stage(store, work, progress, settings=settings, trial=trial)
     seconds = time.monotonic() - started
     info = store.need(work.key.stage, work.key.shard)
+    metadata = shard_metadata(store, info, made=made, seconds=seconds)
     if made is None:
         context.log.info(f"shard {work.key.shard}: complete and unchanged, skipped")
+        metadata |= speed_when_made(context.instance, info)
     else:
-        context.log.info(f"shard {work.key.shard}: {made} of {info.rows} rows in {seconds:.1f} s, the rest was there")
-    return info, {**shard_metadata(store, info, made=made, seconds=seconds), **work.shown()}
+        there = f", {info.rows - made} more were there" if made < info.rows else ""
+        context.log.info(f"shard {work.key.shard}: {counted(made, 'row')} made in {seconds:.1f} s{there}")
+    return info, {**metadata, **work.shown()}
 
 
 def write_stage(

@@ -5,7 +5,7 @@ from typing import Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.assets.stage import GROUP, SHARDS
 from laion_coco_assets.automation.attempts import Attempts
 from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations
 from laion_coco_assets.automation.requests import named, run_request, spans
@@ -26,9 +26,10 @@ def build_missing_shards(settings: Settings, profile: Profile) -> dg.ScheduleDef
 
     @dg.schedule(
         name="missing_shards",
-        description="Requests runs for a bounded number of missing or stale shards: fetching first, then the models.",
+        description="Requests runs for a bounded number of missing or stale shards: the models for those that are fetched, "
+        "then fetching, as far ahead as it may.",
         cron_schedule=settings.schedule_cron,
-        target=dg.AssetSelection.assets(*(stage.value for stage in Stage)),
+        target=dg.AssetSelection.groups(GROUP),
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )
     def missing_shards(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:

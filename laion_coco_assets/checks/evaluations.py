@@ -1,5 +1,6 @@
 """A rule's results as Dagster shows them: expected and actual, offenders, the SQL."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import dagster as dg
@@ -7,6 +8,7 @@ import dagster as dg
 from laion_coco_assets.checks.results import OFFENDERS_SHOWN, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, Severity
 from laion_coco_assets.markdown import table
+from laion_coco_assets.wording import counted
 
 
 def _severity(rule: Rule) -> dg.AssetCheckSeverity:
@@ -25,6 +27,7 @@ def evaluation(result: RuleResult) -> dg.AssetCheckEvaluation:
         severity=_severity(result.rule),
         # There are as many of these as shards times rules: the check itself shows the SQL of those that passed.
         metadata=_metadata([result], sql=result.rule.sql if result.status == Status.FAILED else ""),
+        description=f"{result.shard}: {_in_words([result])}",
         partition=result.shard,
     )
 
@@ -37,6 +40,7 @@ def evaluation_over_shards(rule: Rule, results: Sequence[RuleResult]) -> dg.Asse
         passed=all(each.status != Status.FAILED for each in results),
         severity=_severity(rule),
         metadata=_metadata(results, sql=rule.sql),
+        description=_in_words(results),
     )
 
 
@@ -49,6 +53,7 @@ def result_over_shards(rule: Rule, results: Sequence[RuleResult], *, alone: bool
         passed=said.passed,
         severity=dg.AssetCheckSeverity.WARN if alone else said.severity,
         metadata=said.metadata,
+        description=said.description,
     )
 
 
@@ -56,14 +61,12 @@ def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.M
     failed = [each for each in results if each.status == Status.FAILED]
     skipped = [each for each in results if each.status == Status.SKIPPED]
     count = sum(each.count for each in failed)
-    expected, actual = "0 offenders", f"{count} offender{'' if count == 1 else 's'}"
-    if len(results) > 1:
-        actual += f" in {len(failed)} of {len(results)} shards"
-    elif results and results[0].actual:
-        expected, actual = results[0].expected, results[0].actual
+    expected = "0 offenders"
+    if len(results) == 1 and results[0].actual:
+        expected = results[0].expected
     metadata: dict[str, dg.MetadataValue] = {
         "expected": dg.MetadataValue.text(expected),
-        "actual": dg.MetadataValue.text(actual),
+        "actual": dg.MetadataValue.text(_in_words(results)),
     }
     if failed:
         # A number besides, which Dagster plots; of a check that passes it would plot a line of zeros.
@@ -75,6 +78,20 @@ def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.M
     if sql:
         metadata["sql"] = sql_block(sql)
     return metadata
+
+
+def _in_words(results: Sequence[RuleResult]) -> str:
+    """What came out, of one shard or of several."""
+    if len(results) == 1 and results[0].status == Status.SKIPPED:
+        return f"skipped: {results[0].why}"
+    if len(results) == 1 and results[0].actual:
+        return results[0].actual
+    by_status = Counter(each.status for each in results)
+    said = counted(sum(each.count for each in results), "offender")
+    if len(results) > 1:
+        said += f" in {by_status[Status.FAILED]} of {len(results)} shards"
+        said += f", {by_status[Status.SKIPPED]} skipped" if by_status[Status.SKIPPED] else ""
+    return said
 
 
 def sql_block(sql: str) -> dg.MetadataValue:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import dagster as dg
 
 from laion_coco_assets.checks.evaluations import evaluation, evaluation_over_shards
-from laion_coco_assets.checks.results import RuleResult
+from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, shard_rules
 from laion_coco_assets.publishing.removals import RemovalList
 from laion_coco_assets.shards.fingerprint import fingerprints
@@ -57,6 +57,9 @@ class ShardChecks:
             of_shard = check_shard(self._store, shard, rules, fingerprints(of_file), removals)
             for result in (*of_shard, *self._drift.check_shard(shard, rules)):
                 results[result.rule.name].append(result)
+        for of_rule in results.values():
+            # The UI shows a check by its last result: a shard that fails it must not hide behind a good one.
+            for result in sorted(of_rule, key=lambda each: each.status == Status.FAILED):
                 self._log(evaluation(result))
         return results
 

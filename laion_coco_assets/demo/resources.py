@@ -65,13 +65,20 @@ class DemoFetcherResource(FetcherResource):
 
     @contextmanager
     def open(self, settings: FetchSettings) -> Iterator[Fetcher]:
-        """A fetcher, with the server behind it."""
+        """A fetcher, with the server behind it; raises UserError where the shards are not the corpus'."""
         from laion_coco_assets.demo.corpus import HOST, build_corpus
         from laion_coco_assets.demo.server import CorpusServer
         from laion_coco_assets.fetching.fetcher import Fetcher
 
         truth = (Path(self.source).parent / "truth").glob("*.parquet")
-        corpus = build_corpus(sum(pq.read_metadata(file).num_rows for file in truth), SHARDS)
+        samples = sum(pq.read_metadata(file).num_rows for file in truth)
+        if not samples:
+            raise UserError(
+                f"{self.source} holds other shards than the demo's, and the profile `demo` fetches the demo's images alone: "
+                "set LAION_COCO_PROFILE / --profile to laion-coco for your own shards, or LAION_COCO_SOURCE / --source to a "
+                "folder that does not exist for the demo's"
+            )
+        corpus = build_corpus(samples, SHARDS)
         with CorpusServer(corpus) as server:
             own = {
                 "hosts": {HOST: f"127.0.0.1:{server.port}"},

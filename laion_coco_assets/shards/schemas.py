@@ -138,7 +138,11 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
             _FLOAT64,
             "the first ranker's similarity of image and alt text; null when there is none",
         ),
-        Column("alt_text_similarity_rn50x64", _FLOAT64, "the second ranker's"),
+        Column(
+            "alt_text_similarity_rn50x64",
+            _FLOAT64,
+            "the second ranker's similarity of image and alt text; null when there is none, or with one ranker",
+        ),
         Column("fingerprint", _STRING, "hash of every setting and model behind the row", nullable=False),
     ),
     LEDGER: (

@@ -28,6 +28,7 @@ _SUFFIXES: Final = (".parquet", ".tar")
 _IMAGES: Final = ("image", "jpg", "png", "webp", "bytes")
 _IMAGE_BATCH_ROWS: Final = 16
 _READ_BYTES: Final = 1 << 20
+_MEND: Final = "put the whole file there, or take it out of the source"
 #: img2dataset's `width` and `height` are those after resizing; before those of the picture as it was, this stands.
 ORIGINAL: Final = "original_"
 #: What file systems tell of a file's content without reading it, the surest first.
@@ -244,14 +245,14 @@ class SourceShard:
                 # Read in pieces: a row group of images may be larger than memory.
                 file = pq.ParquetFile(stream, buffer_size=_READ_BYTES)
             except (pa.ArrowInvalid, OSError) as error:
-                raise SourceError(f"{self.path}: not a parquet file: {error}") from None
+                raise SourceError(f"{self.path}: not a parquet file, or not a whole one; {_MEND} ({error})") from None
             self._columns(file.schema_arrow, images=_image_column(file.schema_arrow) is not None)
             if file.metadata.num_rows == 0:
                 raise SourceError(f"{self.path}: has no rows; remove it from the source")
             try:
                 yield file
             except pa.ArrowException as error:
-                raise SourceError(f"{self.path}: damaged: {error}") from None
+                raise SourceError(f"{self.path}: damaged; {_MEND} ({error})") from None
 
     def _columns(self, schema: pa.Schema, *, images: bool) -> dict[str, int]:
         """Index of each known column: by its own name if it is there, else by that name in another casing.

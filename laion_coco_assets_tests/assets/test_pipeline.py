@@ -303,6 +303,31 @@ def test_a_blocking_check_of_an_earlier_run_holds_back_its_shard_until_that_is_m
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good, bad}
 
 
+def test_a_shard_that_is_skipped_still_says_how_fast_it_was_made(copy: DemoRun, instance: dg.DagsterInstance) -> None:
+    Path(copy.store.path(Stage.PUBLISHED, copy.shards[0]).path).unlink()
+    seen = []
+    for _ in range(3):
+        assert materialize(copy, instance, copy.shards[:1], selection=[Stage.PUBLISHED.value]).success
+        event = instance.get_latest_materialization_event(dg.AssetKey(Stage.PUBLISHED.value))
+        assert event is not None
+        assert event.asset_materialization is not None
+        said = event.asset_materialization.metadata
+        seen.append([said[name].value for name in ("skipped", "seconds", "samples_per_second")])
+    assert seen == [[False, *seen[0][1:]], [True, *seen[0][1:]], [True, *seen[0][1:]]]
+
+
+def test_the_demos_profile_over_other_shards_than_the_demos_says_what_to_set(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    pq.write_table(pa.table({"URL": ["http://example.com/a.jpg"], "TEXT": ["x"]}), source / "mine.parquet")
+    run = DemoRun(Settings(profile="demo", data_dir=str(tmp_path)), ["mine"], [])
+    said = _failure(materialize(run, instance, run.shards, selection=[Stage.FETCHED_IMAGES.value]))
+    assert said.startswith(f"fetched_images: 1 of 1 shards failed\nmine: {source} holds other shards than the demo's")
+    assert "set LAION_COCO_PROFILE / --profile to laion-coco" in said
+
+
 def _break_captions(store: ShardStore, shard: str) -> None:
     """Publish a top caption that is none of the candidates: `published_captions` is there for that."""
     tamper(store, Stage.PUBLISHED, rows(first(lambda row: True, top_caption="a caption of nobody")), shard)
@@ -318,7 +343,7 @@ def _break_captions(store: ShardStore, shard: str) -> None:
 def test_shards_of_a_run_that_another_one_failed_have_results_of_their_checks(
     copy: DemoRun, instance: dg.DagsterInstance, stage: Stage, damage: Any, rule: str
 ) -> None:
-    good, broken = copy.shards
+    broken, good = copy.shards
     damage(copy.store, broken)
     shards = [*copy.shards, "demo-00002"]  # which is not in the source
     result = materialize(copy, instance, shards, selection=[stage.value])
@@ -326,6 +351,9 @@ def test_shards_of_a_run_that_another_one_failed_have_results_of_their_checks(
     evaluations = _evaluations(instance, rule, stage)
     assert {each.partition: each.passed for each in evaluations} == {good: True, broken: False, None: False}
     assert {len(each.metadata["first_offenders"].value.splitlines()) for each in evaluations if not each.passed} == {3}
+    # The UI shows the last one of a shard.
+    last = [each for each in evaluations if each.partition][-1]
+    assert (last.partition, last.description) == (broken, f"{broken}: 1 offender")
 
 
 def test_a_shard_of_a_run_that_another_one_failed_is_held_back_from_the_next_run(

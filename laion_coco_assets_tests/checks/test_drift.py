@@ -160,11 +160,12 @@ def test_each_shard_has_its_warning_in_dagster(tmp_path: Path) -> None:
     }
     said = {each.partition: each.metadata for each in found}
     assert said[shards[0]]["skipped"].value == {shards[0]: TOO_FEW}
+    assert said[shards[0]]["actual"].value == f"skipped: {TOO_FEW}"
     assert [(said[shard]["expected"].value, said[shard]["actual"].value) for shard in shards[5:]] == [
         ("0.8 ± 0.1, by the median of 5 earlier shards", "0.5"),
         ("0.8 ± 0.1, by the median of 6 earlier shards", "0.8"),
     ]
-    assert said[None]["actual"].value == "1 offender in 1 of 7 shards"
+    assert said[None]["actual"].value == "1 offender in 1 of 7 shards, 5 skipped"
     # What is a number is plotted: a line of zeros tells nothing.
     numbers = dg.IntMetadataValue | dg.FloatMetadataValue
     assert [name for name, value in said[shards[5]].items() if isinstance(value, numbers)] == ["offenders"]
