@@ -96,6 +96,8 @@ def _preflight(profile: Profile, shards: Sequence[str], resources: Mapping[str, 
     last = stages[-1]
     wanted = fingerprints(profile)[last]
     todo = [shard for shard in shards if not _made_with(store, last, shard, wanted)]
+    if last == Stage.PUBLISHED:
+        resources["removals"].get()
     if not todo:
         return
     store.prepare()

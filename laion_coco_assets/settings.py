@@ -74,6 +74,17 @@ class Settings(BaseModel):
             raise ValueError(f"should be at most {concurrency}, the requests in flight that lanes share")
         return lanes
 
+    @field_validator("schedule_cron", "refetch_cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        import dagster as dg
+
+        try:
+            dg.ScheduleDefinition(job_name="any", cron_schedule=cron)
+        except dg.DagsterInvalidDefinitionError:
+            raise ValueError("should be a cron schedule, as 0 * * * *") from None
+        return cron
+
     @field_validator("allow_networks")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:

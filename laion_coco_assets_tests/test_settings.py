@@ -31,6 +31,8 @@ def test_settings_come_from_the_environment() -> None:
         ("LAION_COCO_BATCH_SIZE", "many", "valid integer, unable to parse string as an integer, not 'many'"),
         ("LAION_COCO_BATCH_SIZE", "-1", "greater than or equal to 0, not '-1'"),
         ("LAION_COCO_HOST_SPACING", "nan", "should be"),
+        ("LAION_COCO_SCHEDULE_CRON", "61 * * * *", "should be a cron schedule, as 0 * * * *, not '61 * * * *'"),
+        ("LAION_COCO_REFETCH_CRON", "daily at noon", "should be a cron schedule"),
         ("LAION_COCO_ALLOW_NETWORKS", "everything", "does not appear to be an IPv4 or IPv6 network"),
     ],
 )

@@ -11,7 +11,11 @@ import pytest
 
 from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.arrivals import new_shards
+from laion_coco_assets.automation.missing import build_missing_shards
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
+from laion_coco_assets.settings import Settings
+from laion_coco_assets.shards.fingerprint import fingerprints
+from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, Stage
 from laion_coco_assets.shards.stage_info import Replacing, StageKey
 from laion_coco_assets.shards.store import ShardStore
@@ -110,6 +114,27 @@ def test_files_are_deleted_after_a_yes(
     assert "a: removed; 5 files and checkpoints deleted" in shards("remove", "a", "c", "--files", "--yes")
     assert shards("list") == "a-b"
     assert _left(store) == _all(["a-b"])
+
+
+def test_a_shard_whose_files_were_deleted_is_made_anew_when_it_comes_back(shards: Callable[..., str]) -> None:
+    profile = load_profile("demo")
+    settings = Settings(profile="demo")
+
+    def requested() -> list[str]:
+        with dg.DagsterInstance.get() as instance, dg.build_schedule_context(instance=instance) as context:
+            found = build_missing_shards(settings, profile)(context)
+        return [] if isinstance(found, dg.SkipReason) else [str(each.run_key) for each in found]
+
+    with dg.DagsterInstance.get() as instance:
+        for stage, code_version in fingerprints(profile).items():
+            for shard in KEYS:
+                tags = {"dagster/code_version": code_version}
+                event = dg.AssetMaterialization(stage.value, partition=shard, tags=tags)
+                instance.report_runless_asset_event(event)
+    assert requested() == []
+    shards("remove", "a", "--files", "--yes")
+    shards("add", "--shards", "a")
+    assert requested() == ["fetched_images a"]
 
 
 def test_a_shard_that_is_being_written_is_not_deleted(store: ShardStore, shards: Callable[..., str]) -> None:

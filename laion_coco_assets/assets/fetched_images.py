@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from laion_coco_assets.assets.refetch import refetch_work
-from laion_coco_assets.assets.stage import Work, profile_record, run_shards, stage_asset
+from laion_coco_assets.assets.stage import Work, profile_record, run_shards, said_plainly, stage_asset
 from laion_coco_assets.errors import SourceError
 from laion_coco_assets.fetching.reasons import parse_reasons
 from laion_coco_assets.fetching.rows import fetch_shard
@@ -54,7 +54,8 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         Original bytes are kept when they are a supported image within the profile's limits. Nothing is dropped: a URL
         that failed has its reason from a closed list, and the HTTP status where there was one.
         """
-        reasons = parse_reasons(config.retry)
+        with said_plainly():
+            reasons = parse_reasons(config.retry)
         files = store.get()
         with ExitStack() as opened:
             # Where nothing is left to fetch, none is started; where it can not be, the shard that needs it says so.

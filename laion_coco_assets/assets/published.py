@@ -10,6 +10,7 @@ import dagster as dg
 
 from laion_coco_assets.assets.illustrations import examples
 from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key, write_stage
+from laion_coco_assets.errors import StoreError, StoreUnavailableError
 from laion_coco_assets.progress import NoProgress, Progress
 from laion_coco_assets.publishing.card import write_card
 from laion_coco_assets.publishing.removals import RemovalList, digest
@@ -55,6 +56,8 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         def plan(profile: Profile, shard: str) -> Work:
             key = stage_key(profile, files, Stage.PUBLISHED, shard, *_AFTER)
             removed = removed_rows(files, shard, removal_list())
+            if not removals.where:
+                _keep_removed(files, shard)
             if removed:
                 key = replace(key, inputs={**key.inputs, "removals": digest(removed.values())})
 
@@ -77,6 +80,26 @@ def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
         return run_shards(context, profile, files, progress, plan, removal_list)
 
     return published
+
+
+def _keep_removed(store: ShardStore, shard: str) -> None:
+    """Let nothing that was taken down come back because a list was not named.
+
+    Raises:
+        StoreError: it would.
+    """
+    for stage in (Stage.PUBLISHED, LEDGER):
+        try:
+            info = store.info(stage, shard)
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            continue  # a damaged file is made anew
+        if info is not None and "removals" in info.key.inputs:
+            raise StoreError(
+                f"{store.path(stage, shard)} leaves out rows by a removal list, and none is named now: set "
+                "LAION_COCO_REMOVALS / --removals, to an empty file if they are to be published again"
+            )
 
 
 def removed_rows(store: ShardStore, shard: str, removals: RemovalList) -> dict[int, str]:

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -129,6 +130,15 @@ def stage_key(profile: Profile, store: ShardStore, stage: Stage, shard: str, *in
     return StageKey(stage, shard, current[stage], contents)
 
 
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """A mistake in what a run was asked for fails its step with the message alone, and is not tried again."""
+    try:
+        yield
+    except UserError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+
+
 def run_shards(
     context: dg.AssetExecutionContext,
     profile: Profile,
@@ -148,8 +158,9 @@ def run_shards(
     done: dict[str, tuple[StageInfo, dict[str, Any]]] = {}
     failed: dict[str, Exception] = {}
     stage = Stage(context.asset_key.to_user_string())
-    checks = ShardChecks(context.op_execution_context, profile, store, removals)
-    profile = profile_of_run(profile, context.run.tags)
+    with said_plainly():
+        checks = ShardChecks(context.op_execution_context, profile, store, removals)
+        profile = profile_of_run(profile, context.run.tags)
     gate = Gate(context, stage, context.partition_keys, checks)
     note_added(store, context.partition_keys)  # one that was removed is back: what is made of it now is no leftover
     for shard in context.partition_keys:

@@ -25,7 +25,11 @@ Shards = Annotated[
     list[str] | None, typer.Option(help="Only this shard (the file's stem); repeat it, or part several by commas.")
 ]
 Removals = Annotated[
-    str, typer.Option(help="URLs, sample_ids and domains that are not published: a text or parquet file, or a folder.")
+    str,
+    typer.Option(
+        envvar="LAION_COCO_REMOVALS",
+        help="URLs, sample_ids and domains that are not published: a text or parquet file, or a folder.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto (CUDA, MPS, CPU in this order), cuda, cuda:1, mps or cpu.")]
 Profile = Annotated[str, typer.Option(help="A shipped profile (laion-coco, laion-idle-cap, demo) or a TOML file.")]
@@ -50,7 +54,7 @@ Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 
 def select(there: Sequence[str], wanted: Sequence[str] | None, where: str) -> list[str]:
     """The shards of `where` that --shards names, all of them when it names none. Raises UserError for one that is not there."""
-    names = [name for each in wanted or () for name in each.split(",") if name]
+    names = [name for each in wanted or () for name in ([each] if each in there else each.split(",")) if name]
     unknown = [name for name in names if name not in there]
     if unknown:
         some = ", ".join(there[:5]) + (", …" if len(there) > 5 else "")

@@ -92,8 +92,26 @@ def remove_shards(
         for key in keys:
             instance.delete_dynamic_partition(SHARDS.name or "", key)
             left = f"{there[key]} files stay in {settings.data_dir}" if there[key] else "it has no files"
-            left = f"{delete_files(store, key)} files and checkpoints deleted" if files else left
+            if files:
+                left = f"{delete_files(store, key)} files and checkpoints deleted"
+                _note_deleted(instance, key)
             out.print(f"{key}: removed; {left}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _note_deleted(instance: Any, shard: str) -> None:
+    """Let the shard's materialisations, which Dagster keeps, count as stale: should it come back, it is made anew."""
+    import dagster as dg
+
+    from laion_coco_assets.shards.schemas import Stage
+
+    for stage in Stage:
+        asset = dg.AssetKey(stage.value)
+        wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[shard])
+        if instance.fetch_materializations(wanted, limit=1).records:
+            said = "its file was deleted by `laion-coco shards remove`"
+            tags = {"dagster/code_version": "deleted"}
+            event = dg.AssetMaterialization(asset, description=said, partition=shard, tags=tags)
+            instance.report_runless_asset_event(event)
 
 
 def _instance() -> Any:

@@ -7,7 +7,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -22,6 +22,8 @@ from laion_coco_assets.fetching.urls import check_url
 REMOVED: Final = "removed"
 
 _SAMPLE_ID: Final = re.compile(r"[0-9a-f]{32}")
+#: No domain is one label of hex digits, and none of these has 32: cut off, or written in another way.
+_LIKE_A_SAMPLE_ID: Final = re.compile(r"(0x)?[0-9a-f-]{8,}", re.IGNORECASE)
 _COLUMNS: Final = ("sample_id", "url", "domain")
 _SUFFIXES: Final = (".txt", ".parquet")
 
@@ -81,10 +83,13 @@ class RemovalList:
         Raises:
             ValueError: an entry that is none of these.
         """
+        return cls._of_parsed(found for text in entries for found in _parsed(text))
+
+    @classmethod
+    def _of_parsed(cls, entries: Iterable[tuple[str, str]]) -> Self:
         kinds: dict[str, set[str]] = {kind: set() for kind in (*_COLUMNS, "name")}
-        for text in entries:
-            for kind, entry in _parsed(text):
-                kinds[kind].add(entry)
+        for kind, entry in entries:
+            kinds[kind].add(entry)
         return cls(*(frozenset(each) for each in kinds.values()))
 
     @classmethod
@@ -100,19 +105,18 @@ class RemovalList:
         """
         if not where:
             return cls()
-        entries: list[str] = []
+        found: list[tuple[str, str]] = []
         for path in _files(where):
             wrong: list[str] = []
-            for place, text in _entries(path):
+            for place, column, text in _entries(path):
                 try:
-                    _parsed(text)
+                    found += _parsed(text) if column is None else _PARSED[column](text)
                 except ValueError as error:
                     wrong.append(f"{place}: {error}")
-                entries.append(text)
             if wrong:
                 more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
                 raise UserError("\n".join([f"removal list {path}, {wrong[0]}", *wrong[1:_SHOWN], *more]))
-        return cls.of(entries)
+        return cls._of_parsed(found)
 
 
 def digest(entries: Iterable[str]) -> str:
@@ -141,8 +145,8 @@ def _suffix(path: UPath) -> str:
     return path.suffix.lower()
 
 
-def _entries(path: UPath) -> Iterator[tuple[str, str]]:
-    """Where in the file an entry stands, and the entry."""
+def _entries(path: UPath) -> Iterator[tuple[str, str | None, Any]]:
+    """Where in the file an entry stands, the parquet column that it stands in, and the entry."""
     try:
         content = path.read_bytes()
         if _suffix(path) == ".parquet":
@@ -155,17 +159,17 @@ def _entries(path: UPath) -> Iterator[tuple[str, str]]:
         # A fragment's # follows the URL at once; a comment's stands at the beginning or behind a blank.
         text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
         if text:
-            yield f"line {number}", text
+            yield f"line {number}", None, text
 
 
-def _parquet_entries(path: UPath, table: pa.Table) -> Iterator[tuple[str, str]]:
+def _parquet_entries(path: UPath, table: pa.Table) -> Iterator[tuple[str, str | None, Any]]:
     known = [name for name in table.column_names if name.lower() in _COLUMNS]
     if not known:
         raise UserError(f"removal list {path}: none of the columns URL, sample_id and domain (any casing)")
     for name in known:
         for number, value in enumerate(table.column(name).to_pylist()):
             if value is not None:
-                yield f"{name} of row {number}", str(value)
+                yield f"{name} of row {number}", name.lower(), value
 
 
 def _parsed(text: str) -> list[tuple[str, str]]:
@@ -173,6 +177,8 @@ def _parsed(text: str) -> list[tuple[str, str]]:
     bare = text.strip()
     if _SAMPLE_ID.fullmatch(bare.lower()):
         return [("sample_id", bare.lower())]
+    if _LIKE_A_SAMPLE_ID.fullmatch(bare):
+        raise ValueError(f"{bare[:100]!r} is no sample_id, which has 32 hex digits, nor a domain")
     found = []
     has_scheme = _SCHEME.match(bare) is not None
     host, name = _canonical(bare)
@@ -189,6 +195,33 @@ def _parsed(text: str) -> list[tuple[str, str]]:
     if not found:
         raise ValueError(f"{bare[:100]!r} is neither a URL nor a sample_id nor a domain")
     return found
+
+
+def _parsed_sample_id(value: Any) -> list[tuple[str, str]]:
+    text = str(value).strip().lower()
+    if not _SAMPLE_ID.fullmatch(text):
+        raise ValueError(f"{text[:100]!r} is no sample_id: 32 hex digits")
+    return [("sample_id", text)]
+
+
+def _parsed_url(value: Any) -> list[tuple[str, str]]:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")  # noqa: TRY004  # a mistake in the list, like the others
+    return _parsed(value)
+
+
+def _parsed_domain(value: Any) -> list[tuple[str, str]]:
+    """A domain, as such or as a URL of its front page."""
+    text = str(value).strip()
+    bare = re.sub(r"^(https?:)?//", "", text, flags=re.IGNORECASE).removesuffix("/")
+    found = [] if "/" in bare or not isinstance(value, str) else _parsed(bare)
+    domains = [(kind, entry) for kind, entry in found if kind == "domain"]
+    if not domains:
+        raise ValueError(f"{text[:100]!r} is no domain")
+    return domains
+
+
+_PARSED: Final = {"sample_id": _parsed_sample_id, "url": _parsed_url, "domain": _parsed_domain}
 
 
 def _is_mistyped(url: str) -> bool:

@@ -28,6 +28,8 @@ _SUFFIXES: Final = (".parquet", ".tar")
 _IMAGES: Final = ("image", "jpg", "png", "webp", "bytes")
 _IMAGE_BATCH_ROWS: Final = 16
 _READ_BYTES: Final = 1 << 20
+#: File systems take names of 255 bytes, and what is made of a shard has names that are longer by up to 42.
+_KEY_BYTES: Final = 200
 _MEND: Final = "put the whole file there, or take it out of the source"
 #: img2dataset's `width` and `height` are those after resizing; before those of the picture as it was, this stands.
 ORIGINAL: Final = "original_"
@@ -53,6 +55,10 @@ def list_sources(source: str) -> dict[str, "SourceShard"]:
         key = shard.key
         if not key or "..." in key or any(not char.isprintable() or char in "/\\" for char in key):
             raise SourceError(f"{path}: the file's stem names the shard, and {key!r} can not; rename the file")
+        if len(key.encode()) > _KEY_BYTES:
+            raise SourceError(
+                f"{path}: the file's stem names the shard, with {_KEY_BYTES} bytes at most; rename the file"
+            )
         if key in found:
             raise SourceError(f"{path} and {found[key].path} would both be shard {key!r}; rename one, or name a glob")
         found[key] = shard
@@ -118,7 +124,8 @@ def _in_folder(path: UPath) -> list[tuple[UPath, _Info]]:
     """
     from laion_coco_assets.shards.image_sources import FolderShard
 
-    there = list_folder(path)
+    # Hidden ones are no shards: macOS leaves one beside each file that it copies.
+    there = [(each, info) for each, info in list_folder(path) if not each.name.startswith(".")]
     names = {each.name for each, _ in there}
     if twice := sorted(name for name in names if name.endswith(".tar") and f"{name[:-4]}.parquet" in names):
         raise SourceError(

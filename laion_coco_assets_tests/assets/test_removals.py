@@ -8,6 +8,7 @@ import pytest
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import all_rules
 from laion_coco_assets.checks.run import check_shard
+from laion_coco_assets.errors import UserError
 from laion_coco_assets.publishing.removals import RemovalList
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.joining import Row, stage_rows
@@ -87,5 +88,19 @@ def test_a_domain_empties_the_data_set_and_a_list_that_is_gone_stops_publication
     assert all(outcome.ok for outcome in again.outcomes), again.outcomes
     assert [copy.store.need(Stage.PUBLISHED, shard).rows for shard in copy.shards] == [0, 0]
     Path(copy.settings.removals).unlink()
-    failed = run_demo_shards(copy.settings)
-    assert all("removals.txt: not there" in outcome.errors["published"] for outcome in failed.outcomes)
+    with pytest.raises(UserError, match=r"removals\.txt: not there"):
+        run_demo_shards(copy.settings)
+
+
+def test_what_was_taken_down_does_not_come_back_because_the_list_was_not_named(copy: DemoRun) -> None:
+    gone = _rows(copy, Stage.PUBLISHED, copy.shards[0])[0]["sample_id"]
+    Path(copy.settings.removals).write_text(gone)
+    assert all(outcome.ok for outcome in run_demo_shards(copy.settings).outcomes)
+    before = copy.store.need(Stage.PUBLISHED, copy.shards[0])
+    without = run_demo_shards(copy.settings.model_copy(update={"removals": ""}))
+    assert [outcome.ok for outcome in without.outcomes] == [False, True]
+    assert "leaves out rows by a removal list, and none is named now" in without.outcomes[0].errors["published"]
+    assert copy.store.need(Stage.PUBLISHED, copy.shards[0]) == before
+    Path(copy.settings.removals).write_text("")
+    assert all(outcome.ok for outcome in run_demo_shards(copy.settings).outcomes)
+    assert gone in {row["sample_id"] for row in _rows(copy, Stage.PUBLISHED, copy.shards[0])}

@@ -114,9 +114,8 @@ def test_a_trial_is_on_record_everywhere_and_the_whole_takes_its_place(
     said = failure(materialize(run, instance, one | trial))
     assert "blip_candidates/demo-00000.parquet holds the whole shard, and a trial would replace it" in said
     assert run.store.need(LEDGER, "demo-00000").rows == SAMPLES / 2
-    assert "tag laion_coco/max_samples: must be a number" in failure(
-        materialize(run, instance, one | {"laion_coco/max_samples": "ten"})
-    )
+    said = failure(materialize(run, instance, one | {"laion_coco/max_samples": "ten"}))
+    assert said.startswith("tag laion_coco/max_samples: must be a number")
 
 
 def test_unfinished_work_on_the_whole_shard_outlives_a_trial(tmp_path: Path) -> None:

@@ -92,6 +92,37 @@ def test_a_mistyped_url_is_an_error(entry: str) -> None:
         RemovalList.of([entry])
 
 
+@pytest.mark.parametrize("entry", [ID[:-1], f"{ID}0", "DEADBEEF-DEADBEEF", "0xdeadbeef"])
+def test_a_sample_id_that_is_cut_or_written_otherwise_is_no_domain(entry: str) -> None:
+    with pytest.raises(ValueError, match="is no sample_id, which has 32 hex digits"):
+        RemovalList.of([entry])
+
+
+@pytest.mark.parametrize("domain", ["a.com", "https://a.com/", "HTTP://A.com", "//a.com", "*.a.com"])
+def test_a_column_of_domains_means_all_below_them(tmp_path: Path, domain: str) -> None:
+    pq.write_table(pa.table({"domain": [domain]}), tmp_path / "list.parquet")
+    assert RemovalList.load(str(tmp_path / "list.parquet")) == RemovalList(domains=frozenset({"a.com"}))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("domain", "http://a.com/x.jpg"),
+        ("domain", ID),
+        ("domain", 1),
+        ("sample_id", ID[:-1]),
+        ("sample_id", "a.com"),
+        ("sample_id", 12345678),
+        ("URL", 1),
+        ("URL", ID[:-1]),
+    ],
+)
+def test_a_value_that_is_not_what_its_column_says_is_an_error(tmp_path: Path, column: str, value: Any) -> None:
+    pq.write_table(pa.table({column: [value]}), tmp_path / "list.parquet")
+    with pytest.raises(UserError, match=f"{column} of row 0: .* is no "):
+        RemovalList.load(str(tmp_path / "list.parquet"))
+
+
 def test_a_sample_id_and_where_a_redirect_led_count_too() -> None:
     assert RemovalList.of([ID.upper()]).entry(ID, None) == f"sample_id {ID}"
     assert RemovalList.of(["a.com"]).entry(OTHER, "http://b.com/x", "http://cdn.a.com/x") == "domain a.com"
@@ -104,7 +135,7 @@ def test_a_folder_of_text_and_parquet(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*.bak")
     found = RemovalList.load(str(tmp_path))
     assert found == RemovalList(
-        frozenset({ID}), frozenset({"a.com/x", "b.com/z"}), *2 * [frozenset({"c.com", "d.com"})]
+        frozenset({ID}), frozenset({"a.com/x", "b.com/z"}), frozenset({"c.com", "d.com"}), frozenset({"d.com"})
     )
     assert not RemovalList.load("")
 

@@ -153,6 +153,16 @@ def test_nothing_there_is_a_clear_error(tmp_path: Path) -> None:
         list_sources(str(tmp_path / "nowhere"))
 
 
+def test_a_hidden_file_is_no_shard_and_a_name_too_long_for_what_is_made_of_it_an_error(tmp_path: Path) -> None:
+    table = pa.table({"URL": ["http://a/"], "TEXT": ["x"]})
+    pq.write_table(table, tmp_path / "._a.parquet")
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert list(list_sources(str(tmp_path))) == ["a"]
+    pq.write_table(table, tmp_path / f"{'x' * 201}.parquet")
+    with pytest.raises(SourceError, match="with 200 bytes at most; rename the file"):
+        list_sources(str(tmp_path))
+
+
 def test_two_files_of_one_stem_are_a_clear_error(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
