@@ -6,10 +6,11 @@ import logging
 import random
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -18,10 +19,10 @@ from yarl import URL
 
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_socket_factory, parse_networks
-from laion_coco_assets.fetching.budget import OverBudgetError
+from laion_coco_assets.fetching.budget import Account
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.descriptors import lacking
-from laion_coco_assets.fetching.hosts import Hosts
+from laion_coco_assets.fetching.hosts import Hosts, Seat
 from laion_coco_assets.fetching.opt_out import opt_out_signal, product_token
 from laion_coco_assets.fetching.reasons import TRANSIENT, Reason, RejectedError
 from laion_coco_assets.fetching.resolver import NoAddressError, Resolver
@@ -54,11 +55,15 @@ class Trail:
         self.http_status, self.final_url = None, None
 
 
+#: What gives up a request's slots, and stops its clock, while it is entered.
+_Aside = Callable[[], AbstractAsyncContextManager[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Errand:
     """What a request is made for: how far to follow its redirects, what to read of the answer, whose rules to heed."""
 
-    read: Callable[[aiohttp.ClientResponse], Awaitable[bytes]]
+    read: Callable[[aiohttp.ClientResponse, _Aside], Awaitable[bytes]]
     max_redirects: int
     polite: bool = True  # heeds robots.txt and opt-out headers, as all but a robots.txt itself does
 
@@ -126,22 +131,20 @@ class Client:
         await self._session.close()
         await self._resolver.close()
 
-    async def download(self, url: URL, trail: Trail, hold: Callable[[int], None]) -> bytes:
-        """The body that `url` leads to, at most `settings.max_bytes`.
+    async def download(self, url: URL, trail: Trail, account: Account) -> bytes:
+        """The body that `url` leads to, at most `settings.max_bytes`, which `account` holds from then on.
 
         Raises RejectedError, or UserError if this machine can open no connection.
-
-        `hold(n)` is told how many bytes of the body are held; what it raises ends the download at once.
         """
 
-        async def read(response: aiohttp.ClientResponse) -> bytes:
+        async def read(response: aiohttp.ClientResponse, aside: _Aside) -> bytes:
             _check_status(response)
             self._check_opt_out(response, redirect=False)
-            return await self._body(response, hold)
+            return await self._body(response, account, aside)
 
         errand = _Errand(read, self._settings.max_redirects)
         try:
-            body = await self._tries(url, trail, errand, hold)
+            body = await self._tries(url, trail, errand, account)
         except _NotAskedError:
             raise
         except RejectedError as error:
@@ -156,7 +159,7 @@ class Client:
         return body
 
     async def _robots_txt(self, url: URL) -> RobotsAnswer:
-        async def read(response: aiohttp.ClientResponse) -> bytes:
+        async def read(response: aiohttp.ClientResponse, _: _Aside) -> bytes:
             if not 200 <= response.status < 300:
                 return b""
             body = bytearray()
@@ -167,22 +170,26 @@ class Client:
             return bytes(body[:MAX_ROBOTS_BYTES])
 
         trail = Trail()
-        body = await self._tries(url, trail, _Errand(read, ROBOTS_REDIRECTS, polite=False), lambda _: None)
+        body = await self._tries(url, trail, _Errand(read, ROBOTS_REDIRECTS, polite=False), Account.of_nobody())
         return RobotsAnswer(trail.http_status or 0, body)
 
-    async def _tries(self, url: URL, trail: Trail, errand: _Errand, hold: Callable[[int], None]) -> bytes:
-        for failures in range(self._settings.retries + 1):
+    async def _tries(self, url: URL, trail: Trail, errand: _Errand, account: Account) -> bytes:
+        failures = 0
+        while True:
             trail.restart()
+            account.waited = False
             try:
-                return await self._follow(url, trail, errand)
+                return await self._follow(url, trail, errand, account)
             except _TryError as error:
                 last = error
+            if account.waited and last.rejection.reason is Reason.TRUNCATED:
+                continue  # it was we who kept the server waiting; the body has its room now, so is not kept again
             wait_s = self._wait(last, failures)
             if wait_s is None or failures == self._settings.retries:
-                break
-            hold(0)
+                raise last
+            failures += 1
+            account.settle(0)
             await asyncio.sleep(wait_s)
-        raise last
 
     def _wait(self, error: _TryError, failures: int) -> float | None:
         """Seconds until the next try, or None if there is no use in one."""
@@ -194,28 +201,38 @@ class Client:
         # On top of what the host asks for, so that its rows do not all come back at one moment.
         return None if asked_for > longest else min(asked_for + backoff, longest)
 
-    async def _follow(self, url: URL, trail: Trail, errand: _Errand) -> bytes:
-        """One try: redirects and body within one deadline, which stands still only while waiting for a slot of ours."""
-        left_s = self._settings.total_timeout_s
-        clock = asyncio.get_running_loop().time
+    async def _follow(self, url: URL, trail: Trail, errand: _Errand, account: Account) -> bytes:
+        """One try: redirects and body within one deadline, which stands still only while waiting for a slot of ours, or
+        for memory."""
+        left_s: float = self._settings.total_timeout_s
         for _ in range(errand.max_redirects + 1):
             if self._robots is not None and errand.polite:
                 self._greet(url, trail)
                 await self._robots.check(url)
-            host = url.raw_host or ""
-            async with self._hosts.slot(host) as shared:
-                self._greet(url, trail)  # rows of a host that is left alone do not wait for a turn
-                async with self._hosts.turn(host, self._slots):
-                    self._greet(url, trail)
-                    began = clock()
-                    with _explained(trail):
-                        async with asyncio.timeout(left_s):
-                            outcome = await self._hop(url, trail, errand, keep=shared)
-                    left_s = max(0.0, left_s - (clock() - began))
+            outcome, left_s = await self._visit(url, trail, errand, account, left_s)
             if isinstance(outcome, bytes):
                 return outcome
             url = outcome
         raise _TryError(Reason.TOO_MANY_REDIRECTS, f"more than {errand.max_redirects} redirects")
+
+    async def _visit(
+        self, url: URL, trail: Trail, errand: _Errand, account: Account, left_s: float
+    ) -> tuple[bytes | URL, float]:
+        """One request, in its turn: what came of it, and what is left of `left_s`."""
+        host = url.raw_host or ""
+        while True:
+            await account.admitted()
+            async with self._hosts.slot(host) as slot:
+                self._greet(url, trail)  # rows of a host that is left alone do not wait for a turn
+                async with self._hosts.turn(host, self._slots, account.admits) as turn:
+                    self._greet(url, trail)
+                    if turn is None:
+                        continue  # memory is full by now: it waits for that without slots
+                    with _explained(trail):
+                        async with asyncio.timeout(left_s) as deadline:
+                            aside = partial(_aside, deadline, slot, turn)
+                            outcome = await self._hop(url, trail, errand, aside, keep=self._hosts.wanted(host))
+                    return outcome, _left_s(deadline)
 
     def _greet(self, url: URL, trail: Trail) -> None:
         trail.server, trail.answered = f"{url.raw_host}:{url.port}", False
@@ -223,7 +240,7 @@ class Client:
         if resting is not None:
             raise _NotAskedError(resting.reason, resting.detail, final=True)
 
-    async def _hop(self, url: URL, trail: Trail, errand: _Errand, *, keep: bool) -> bytes | URL:
+    async def _hop(self, url: URL, trail: Trail, errand: _Errand, aside: _Aside, *, keep: bool) -> bytes | URL:
         """One request: what was read of its answer, or where its redirect leads."""
         headers = {} if keep else {"Connection": "close"}
         async with self._session.get(url, allow_redirects=False, headers=headers) as response:
@@ -233,7 +250,7 @@ class Client:
                     if errand.polite:
                         self._check_opt_out(response, redirect=True)
                     return resolve_redirect(url, location)
-                return await errand.read(response)
+                return await errand.read(response, aside)
             except _TryError as error:
                 if error.slow_down:
                     self._heed(url, error)
@@ -259,23 +276,43 @@ class Client:
         if signal is not None:
             raise RejectedError(Reason.OPTED_OUT, signal)
 
-    async def _body(self, response: aiohttp.ClientResponse, hold: Callable[[int], None]) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, account: Account, aside: _Aside) -> bytes:
         limit = self._settings.max_bytes
         promised = response.content_length
-        if promised is not None:
-            if promised > limit:
-                raise RejectedError(Reason.TOO_LARGE, f"{promised} bytes announced, more than {limit}")
-            hold(promised)
+        if promised is not None and promised > limit:
+            raise RejectedError(Reason.TOO_LARGE, f"{promised} bytes announced, more than {limit}")
         _end_with_connection(response)
+        if promised is not None:
+            await account.hold(promised, promised, aside)
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > limit:
                 raise RejectedError(Reason.TOO_LARGE, f"more than {limit} bytes")
-            hold(max(size, promised or 0))
+            if promised is None:
+                await account.hold(size, limit, aside)
             chunks.append(chunk)
+        account.settle(size)
         return b"".join(chunks)
+
+
+@asynccontextmanager
+async def _aside(deadline: asyncio.Timeout, *seats: Seat) -> AsyncIterator[None]:
+    """Meanwhile no time runs, and others have the slots."""
+    left_s = _left_s(deadline)
+    deadline.reschedule(None)
+    for seat in seats:
+        seat.leave()
+    yield
+    for seat in seats:
+        await seat.take()
+    deadline.reschedule(asyncio.get_running_loop().time() + left_s)
+
+
+def _left_s(deadline: asyncio.Timeout) -> float:
+    when = deadline.when()
+    return 0.0 if when is None else max(0.0, when - asyncio.get_running_loop().time())
 
 
 def _end_with_connection(response: aiohttp.ClientResponse) -> None:
@@ -372,7 +409,7 @@ def _explained(trail: Trail) -> Iterator[None]:  # noqa: C901, PLR0912 - one bra
         if trail.answered:
             raise _TryError(Reason.TRUNCATED, "the connection broke within the body") from None
         raise _TryError(Reason.REFUSED, "the connection was closed without an answer") from None
-    except (OverBudgetError, UserError):
+    except UserError:
         raise
     except Exception as error:  # what a stranger's server can make an HTTP client raise has no end
         logger.warning(

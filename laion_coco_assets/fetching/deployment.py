@@ -56,7 +56,7 @@ class FetchDeployment(BaseModel):
     max_bytes_held: int = Field(
         default=128 << 20,
         ge=1,
-        description="bytes of bodies held before no request starts; twice as many, and some start over",
+        description="bytes of bodies held before no request starts; twice as many, and bodies wait, unread",
     )
     lanes: int = Field(default=1, ge=1, le=64, description="processes that fetch, each host with one of them")
     decode_workers: int = Field(
@@ -106,8 +106,8 @@ class FetchDeployment(BaseModel):
         behind the other. With `host_spacing_s`, each of a row's requests, redirects among them, may wait for it. A host
         that never answers is left alone after `host_failures` rows, so that a dead one costs far less.
 
-        Not in it: decoding, where a picture keeps at most two workers for `decode_deadline_s` each, and rows that start
-        over for want of memory (`max_bytes_held`). With `robots`, count one more row for each host.
+        Not in it: decoding, where a picture keeps at most two workers for `decode_deadline_s` each, and bodies that wait
+        for memory (`max_bytes_held`). With `robots`, count one more row for each host.
         """
         at_once = min(self.lane().concurrency, self.per_host * hosts)  # chance may give one lane all hosts
         tries = settings.retries + 1

@@ -1,6 +1,7 @@
 """Sockets and pipes: as many as the system lets this process have, and what to say when they run out."""
 
 import errno
+import socket
 from contextlib import suppress
 from typing import Final
 
@@ -24,6 +25,15 @@ def raise_limit() -> None:
         if soft != resource.RLIM_INFINITY and soft < wanted:
             with suppress(OSError, ValueError):  # macOS has another limit below the one it names
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def shortage() -> OSError | None:
+    """What the system says if it has no socket left for this process just now. For libraries that keep that to themselves."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as error:
+        return error if error.errno in _LACKING else None
+    return None
 
 
 def lacking(error: OSError) -> UserError | None:

@@ -15,6 +15,25 @@ _REMEMBERED: Final = 50_000
 _LONGEST_WISH_S: Final = 86_400.0
 
 
+class Seat:
+    """One of a semaphore's slots, which may be left and taken again."""
+
+    __slots__ = ("_semaphore", "_taken")
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore = semaphore
+        self._taken = False
+
+    async def take(self) -> None:
+        await self._semaphore.acquire()
+        self._taken = True
+
+    def leave(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._semaphore.release()
+
+
 class _Gate:
     __slots__ = ("door", "slots", "users")
 
@@ -62,38 +81,50 @@ class Hosts:
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
     @asynccontextmanager
-    async def slot(self, host: str) -> AsyncIterator[bool]:
-        """One of the host's slots. Yields whether others are waiting or at work there, so that a connection is worth keeping."""
+    async def slot(self, host: str) -> AsyncIterator[Seat]:
+        """One of the host's slots."""
         gate = self._gates.setdefault(host, _Gate(self._per_host))
         gate.users += 1
+        seat = Seat(gate.slots)
         try:
-            async with gate.slots:
-                yield gate.users > 1
+            await seat.take()
+            yield seat
         finally:
+            seat.leave()
             gate.users -= 1
             if not gate.users:
                 del self._gates[host]
 
+    def wanted(self, host: str) -> bool:
+        """Whether others than who has a slot are waiting or at work there, so that a connection is worth keeping."""
+        return self._gates[host].users > 1
+
     @asynccontextmanager
-    async def turn(self, host: str, shared: asyncio.Semaphore) -> AsyncIterator[None]:
+    async def turn(
+        self, host: str, shared: asyncio.Semaphore, admits: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[Seat | None]:
         """One of the slots that all hosts share, for who has one of the host's own: `spacing_s` after the host's last.
 
         A host stands in the common line once, however many of its rows wait, so hosts take turns; and while it waits
-        for its spacing or a pause it stands in no line and keeps no common slot.
+        for its spacing or a pause it stands in no line and keeps no common slot. Yields None, and the turn is as good as
+        none, if `admits` says no by then.
         """
-        async with self._gates[host].door:
-            while True:
-                while (wait_s := self._wait_s(host)) > 0:
-                    await self._sleep(wait_s)
-                await shared.acquire()
-                if self._wait_s(host) <= 0:
-                    break
-                shared.release()  # the host asked for a pause meanwhile
-            self._starts(host)
+        seat = Seat(shared)
         try:
-            yield
+            async with self._gates[host].door:
+                while True:
+                    while (wait_s := self._wait_s(host)) > 0:
+                        await self._sleep(wait_s)
+                    await seat.take()
+                    if self._wait_s(host) <= 0:
+                        break
+                    seat.leave()  # the host asked for a pause meanwhile
+                admitted = admits()
+                if admitted:
+                    self._starts(host)
+            yield seat if admitted else None
         finally:
-            shared.release()
+            seat.leave()
 
     def _wait_s(self, host: str) -> float:
         return max(self._next.get(host, 0.0), self._pauses.get(host, 0.0)) - self._clock()

@@ -1,7 +1,7 @@
 """A process that fetches: an event loop of its own with client and decoding workers, for the hosts that are its.
 
 Started by `lanes`, never by hand. Reads questions from stdin, a JSON list a line, and answers on stdout, a JSON object and
-the image behind it each. Ends when stdin closes.
+the image behind it each. Between them it says from its event loop that it lives. Ends when stdin closes.
 """
 
 import asyncio
@@ -16,12 +16,15 @@ from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.loop import run
 from laion_coco_assets.fetching.outcome import Means, Outcomes
+from laion_coco_assets.fetching.pulse import BEAT_S
 from laion_coco_assets.shards.profile import FetchSettings
 
 #: Lengths of an answer's JSON and of its image.
 HEADER: Final = struct.Struct("<II")
 #: Said once, before any answer.
 READY: Final = b"\x06"
+#: A header without an answer.
+_BEAT: Final = HEADER.pack(0, 0)
 _LINE_BYTES = 16 << 20
 
 
@@ -43,12 +46,20 @@ async def _serve(settings: FetchSettings, deployment: FetchDeployment) -> None:
         means = Means(settings, deployment)
         lane = _Lane(means, answers)
         answers.write(READY)
+        beating = loop.create_task(_beat(answers))
         try:
             while line := await questions.readline():
                 lane.take(json.loads(line))
         finally:
+            beating.cancel()
             await lane.end()
             await means.close()
+
+
+async def _beat(answers: asyncio.StreamWriter) -> None:
+    while True:
+        await asyncio.sleep(BEAT_S)
+        answers.write(_BEAT)
 
 
 class _Lane:

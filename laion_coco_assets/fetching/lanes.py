@@ -14,6 +14,7 @@ from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.lane_worker import HEADER, READY
 from laion_coco_assets.fetching.outcome import Fetched
+from laion_coco_assets.fetching.pulse import Pulse
 from laion_coco_assets.fetching.reasons import Reason, RejectedError
 from laion_coco_assets.fetching.urls import check_url
 from laion_coco_assets.shards.profile import FetchSettings
@@ -77,8 +78,8 @@ class LaneCall:
     async def fetch(self, row: int, text: str | None) -> Fetched:
         """What the URL leads to.
 
-        Raises RuntimeError if the host's lane dies again and again, or can not do its work; UserError if that is for
-        the user to change.
+        Raises RuntimeError if the host's lane dies again and again, a silent one being killed, or can not do its work;
+        UserError if that is for the user to change.
         """
         try:
             host = check_url(text).raw_host or ""
@@ -160,7 +161,10 @@ class _Lane:
                         asked.answer.cancel()
                 said = f"fetching process {self._number} died ({how})"
                 if self._deaths > _DEATHS:
-                    raise RuntimeError(f"{said} for the {self._deaths}th time")  # noqa: TRY301 - told to all that wait
+                    raise RuntimeError(  # noqa: TRY301 - told to all that wait
+                        f"{said} for the {self._deaths}th time. The same command goes on where it was; if this happens "
+                        "again, fetch in one process: --fetch-lanes 1 (LAION_COCO_FETCH_LANES)"
+                    )
                 logger.warning("%s: its %d rows start over in another", said, len(self._waiting))
         except asyncio.CancelledError:
             self._end_waiting(None)
@@ -196,7 +200,9 @@ class _Lane:
             except TimeoutError:
                 return f"not ready after {_START_DEADLINE_S:g} s"
             if ready == READY:
-                await self._converse(process, process.stdout)
+                silent = await self._converse(process, process.stdout)
+                if silent is not None:
+                    return silent
             elif ready:
                 return f"{ready!r} where it should say that it is ready"
             code = await process.wait()
@@ -209,19 +215,37 @@ class _Lane:
             if process.stdin is not None:
                 process.stdin.close()
 
-    async def _converse(self, process: asyncio.subprocess.Process, answers: asyncio.StreamReader) -> None:
-        """Returns when the process answers no more."""
+    async def _converse(self, process: asyncio.subprocess.Process, answers: asyncio.StreamReader) -> str | None:
+        """Returns when the process has closed its answers, or has been silent for too long, which is said then."""
         self._process = process
+        pulse = Pulse()
         for call, row in self._given_back.items():
             self._ask("advance", call, row)
         for (call, row), asked in self._waiting.items():
             self._ask("fetch", call, row, asked.url)
+        reading = asyncio.create_task(self._read(answers, pulse))
+        lost = asyncio.create_task(pulse.lost())
+        try:
+            await asyncio.wait({reading, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                return await lost
+            await reading
+            return None
+        finally:
+            reading.cancel()
+            lost.cancel()
+            await asyncio.gather(reading, lost, return_exceptions=True)
+
+    async def _read(self, answers: asyncio.StreamReader, pulse: Pulse) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 await self._answer(answers)
+                pulse.heard()
 
     async def _answer(self, stream: asyncio.StreamReader) -> None:
         length, image_bytes = HEADER.unpack(await stream.readexactly(HEADER.size))
+        if not length:
+            return  # a sign of life
         said = json.loads(await stream.readexactly(length))
         image = await stream.readexactly(image_bytes) if image_bytes else None
         self._answers += 1

@@ -4,7 +4,7 @@ import ssl
 from dataclasses import dataclass
 
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
+from laion_coco_assets.fetching.budget import Account, ByteBudget
 from laion_coco_assets.fetching.client import Client, Trail
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.descriptors import raise_limit
@@ -82,7 +82,7 @@ class Outcomes:
 
     def drop(self, row: int) -> None:
         """`row` holds nothing."""
-        self._budget.drop(row)
+        self._budget.settle(row, 0)
 
     def end(self) -> None:
         """No more rows come: nothing is kept for the call beyond its rows."""
@@ -91,20 +91,13 @@ class Outcomes:
         """What the URL leads to."""
         trail = Trail()
         try:
-            url = check_url(text)
-            while True:
-                await self._budget.admitted(row)
-                try:
-                    body = await self._client.download(url, trail, lambda size: self._budget.hold(row, size))
-                    break
-                except OverBudgetError:
-                    continue
+            body = await self._client.download(check_url(text), trail, Account(self._budget, row))
             return await self._judged(body, trail)
         except RejectedError as error:
-            self._budget.drop(row)
+            self.drop(row)
             return Fetched(error.rejection.reason, error.rejection.detail, trail.http_status, trail.final_url)
         except BaseException:
-            self._budget.drop(row)
+            self.drop(row)
             raise
 
     async def judge(self, image: bytes | None) -> Fetched:

@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from laion_coco_assets.fetching.addresses import BlockedAddressError, Network, is_public
 from laion_coco_assets.fetching.deployment import split_host_port
+from laion_coco_assets.fetching.descriptors import shortage
 
 _TIMEOUT_S: Final = 5.0
 _TRIES: Final = 2
@@ -38,7 +39,10 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises BlockedAddressError if every address is private, NoAddressError if there is none."""
+        """Raises BlockedAddressError if every address is private, NoAddressError if there is none.
+
+        Raises the system's own OSError where it has no socket left to ask through.
+        """
         bare = host.rstrip(".").lower()
         target = self._table.get((bare, port)) or self._table.get((bare, None))
         found = (
@@ -62,13 +66,18 @@ class Resolver(AbstractResolver):
         ]
 
     async def _ask(self, host: str, family: socket.AddressFamily) -> list[str]:
+        # c-ares opens its socket within the call, and says no more of its want of one than that no name server answered.
+        short = shortage()
         try:
             answer = await self._dns.getaddrinfo(
                 host, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
             )
         except aiodns.error.DNSError as error:
             code, message = (*error.args, "DNS look-up failed")[:2]
-            raise NoAddressError(str(message), final=code in _NO_SUCH_NAME) from None
+            final = code in _NO_SUCH_NAME
+            if not final and (ours := short or shortage()) is not None:
+                raise ours from None
+            raise NoAddressError(str(message), final=final) from None
         addresses = [node.addr[0].decode("ascii", "replace") for node in answer.nodes]
         if not addresses:
             raise NoAddressError("the name has no address", final=True)

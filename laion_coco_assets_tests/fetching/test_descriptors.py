@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from laion_coco_assets_tests.fetching.names import NameServer
 from laion_coco_assets_tests.fetching.servers import BadServer
 
 _FETCHES = """
@@ -30,6 +31,32 @@ except UserError as error:
 print(sorted(reasons))
 """
 
+_LOOKS_UP = """
+import os, resource, sys
+from contextlib import suppress
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.fetching.deployment import FetchDeployment
+from laion_coco_assets.fetching.fetcher import Fetcher
+from laion_coco_assets_tests.fetching import pictures
+
+port, names = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+means = FetchDeployment(allow_networks=("127.0.0.0/8",), nameservers=(names,), decode_workers=1, backoff_s=0.001)
+with Fetcher(pictures.settings(), means) as fetcher:
+    assert [fetched.reason for fetched in fetcher.fetch([f"http://a.test:{port}/good"])] == [None]
+    taken = []
+    with suppress(OSError):
+        while len(taken) < 64:
+            taken.append(os.dup(0))
+    try:
+        print([str(fetched.reason) for fetched in fetcher.fetch([f"http://b.test:{port}/good"])])
+    except UserError as error:
+        print(error)
+    for each in taken:
+        os.close(each)
+    print([str(fetched.reason) for fetched in fetcher.fetch([f"http://b.test:{port}/good"])])
+"""
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
 
 
@@ -51,3 +78,13 @@ def test_want_of_descriptors_ends_the_fetch_and_rejects_no_row() -> None:
     assert "ulimit -n" in said
     assert "--fetch-concurrency" in said
     assert reasons in ("['None']", "[]")
+
+
+def test_a_look_up_that_gets_no_descriptor_is_not_blamed_on_dns() -> None:
+    with BadServer() as server, NameServer({"a.test": ["127.0.0.1"], "b.test": ["127.0.0.1"]}) as names:
+        command = [sys.executable, "-c", _LOOKS_UP, str(server.port), names.address]
+        fetched = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    assert fetched.returncode == 0, fetched.stderr
+    said, later = fetched.stdout.splitlines()
+    assert "too few sockets" in said
+    assert later == "['None']"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from laion_coco_assets.fetching.budget import ByteBudget, OverBudgetError
 from laion_coco_assets.fetching.duplicates import SeenUrls
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
 from laion_coco_assets.fetching.hosts import Hosts
@@ -96,24 +95,6 @@ def test_urls_are_read_a_bounded_way_ahead():
 def test_no_urls_no_results():
     with Fetcher(pictures.settings(), means()) as fetcher:
         assert list(fetcher.fetch([])) == []
-
-
-def test_bytes_held_are_bounded_and_every_row_comes_through():
-    tight = means(max_bytes_held=3 * len(pictures.JPEG), look_ahead=64, per_host=64)
-    with BadServer() as server, Fetcher(pictures.settings(), tight) as fetcher:
-        results = list(fetcher.fetch(server.url(f"/good_chunked?{number}") for number in range(200)))
-    assert [got.image for got in results] == [pictures.JPEG] * 200
-
-
-def test_the_budget_never_stops_the_row_that_is_awaited():
-    budget = ByteBudget(100)
-    budget.hold(0, 1_000)
-    with pytest.raises(OverBudgetError):
-        budget.hold(1, 1)
-    assert budget.total == 1_000
-    budget.advance(0)
-    budget.hold(1, 500)
-    assert budget.total == 500
 
 
 def test_requests_to_one_host_are_limited():

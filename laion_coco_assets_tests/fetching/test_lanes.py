@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -109,6 +110,56 @@ def test_lanes_that_can_not_live_are_one_clear_error(
         BadServer() as server,
         Fetcher(pictures.settings(), means(2, server)) as fetcher,
         pytest.raises(RuntimeError, match=rf"fetching process \d died \({how}\) for the 4th time"),
+    ):
+        list(fetcher.fetch(urls()))
+
+
+_BEATS_OFTEN = "from laion_coco_assets.fetching import pulse; pulse.BEAT_S = 0.1"
+
+
+def test_a_lane_that_has_nothing_to_do_says_that_it_lives() -> None:
+    orders = json.dumps([each.model_dump(mode="json") for each in (pictures.settings(), FetchDeployment())])
+    command = [sys.executable, "-c", f"{_BEATS_OFTEN}; {_PROGRAM}", orders]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as lane:
+        assert lane.stdout is not None
+        beats = lane_worker.HEADER.pack(0, 0) * 3
+        assert lane.stdout.read(1 + len(beats)) == lane_worker.READY + beats
+        lane.communicate()
+    assert lane.returncode == 0
+
+
+@pytest.mark.timeout(240)
+def test_the_rows_of_a_lane_that_is_stopped_start_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", f"{_BEATS_OFTEN}; {_PROGRAM}")
+    monkeypatch.setattr("laion_coco_assets.fetching.pulse.BEAT_S", 0.1)
+    monkeypatch.setattr(
+        "laion_coco_assets.fetching.lanes._DEATHS", 1_000
+    )  # so short a silence may be the machine's load
+    with BadServer() as server, Fetcher(pictures.settings(), means(2, server, look_ahead=64)) as fetcher:
+        results = fetcher.fetch(urls(("/good",), times=60))
+        found = [next(results)]
+        stopped = processes(fetcher)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        found += results
+        assert [each.final_url for each in found] == urls(("/good",), times=60)
+        assert {each.reason for each in found} == {None}
+        assert all(gone(pid) for pid in stopped)
+    assert "died (no sign of life for 2.4 s: stopped, or hanging): its" in caplog.text
+
+
+@pytest.mark.timeout(240)
+def test_lanes_that_hang_for_good_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs = "import os, sys; os.write(1, b'\x06'); list(sys.stdin)"
+    monkeypatch.setattr("laion_coco_assets.fetching.lanes._PROGRAM", hangs)
+    monkeypatch.setattr("laion_coco_assets.fetching.pulse.BEAT_S", 0.01)
+    said = r"fetching process \d died \(no sign of life for 0.24 s: stopped, or hanging\) for the 4th time\..*--fetch-lanes 1"
+    with (
+        BadServer() as server,
+        Fetcher(pictures.settings(), means(2, server)) as fetcher,
+        pytest.raises(RuntimeError, match=said),
     ):
         list(fetcher.fetch(urls()))
 

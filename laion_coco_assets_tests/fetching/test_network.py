@@ -49,6 +49,14 @@ def test_dns():
     assert names.asked["broken.test"] > names.asked["unknown.test"]  # a name that does not exist is not asked for again
 
 
+def test_a_name_server_that_is_not_there_is_dns():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    (got,) = fetch("http://good.test/", nameservers=(address,))
+    assert (got.reason, got.detail) == (Reason.DNS, "Could not contact DNS servers")
+
+
 def test_without_permission_loopback_is_blocked_however_it_is_spelt():
     with BadServer() as server, NameServer({"rebound.test": ["127.0.0.1"]}) as names:
         hosts = (
