@@ -14,7 +14,6 @@ from typing import Any, Final
 import pyarrow as pa
 
 from laion_coco_assets.assets.stage import Rows, Work
-from laion_coco_assets.errors import StoreError, StoreUnavailableError
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.stage_info import Replacing, StageInfo, StageKey
 from laion_coco_assets.shards.store import ShardStore
@@ -71,12 +70,7 @@ def extended(store: ShardStore, key: StageKey) -> StageInfo | None:
     Raises:
         StoreUnavailableError: a file's file system failed.
     """
-    try:
-        info = store.info(key.stage, key.shard)
-    except StoreUnavailableError:
-        raise
-    except StoreError:
-        return None  # damaged: made anew
+    info = store.usable_info(key.stage, key.shard)
     if info is None or info.key.fingerprint != key.fingerprint or info.key.inputs.keys() != key.inputs.keys():
         return None
     extends = all(info.key.inputs[name] in _lineage(store.need(name, key.shard)) for name in key.inputs)

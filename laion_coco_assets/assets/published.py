@@ -10,7 +10,7 @@ import dagster as dg
 
 from laion_coco_assets.assets.illustrations import examples
 from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key, write_stage
-from laion_coco_assets.errors import StoreError, StoreUnavailableError
+from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import NoProgress, Progress
 from laion_coco_assets.publishing.card import write_card
 from laion_coco_assets.publishing.removals import RemovalList, digest
@@ -89,12 +89,7 @@ def _keep_removed(store: ShardStore, shard: str) -> None:
         StoreError: it would.
     """
     for stage in (Stage.PUBLISHED, LEDGER):
-        try:
-            info = store.info(stage, shard)
-        except StoreUnavailableError:
-            raise
-        except StoreError:
-            continue  # a damaged file is made anew
+        info = store.usable_info(stage, shard)
         if info is not None and "removals" in info.key.inputs:
             raise StoreError(
                 f"{store.path(stage, shard)} leaves out rows by a removal list, and none is named now: set "

@@ -43,14 +43,22 @@ class StageFile:
             raise self._missing()
         return info
 
-    def is_complete(self, key: StageKey) -> bool:
-        """Whether the file is there and was made with these settings from these inputs."""
+    def usable_info(self) -> StageInfo | None:
+        """Like `info`, for a file that is made anew when it is damaged: None then, too.
+
+        Raises:
+            StoreUnavailableError: its file system failed.
+        """
         try:
-            info = self.info()
+            return self.info()
         except StoreUnavailableError:
             raise
         except StoreError:
-            return False  # a damaged file is made anew
+            return None
+
+    def is_complete(self, key: StageKey) -> bool:
+        """Whether the file is there and was made with these settings from these inputs."""
+        info = self.usable_info()
         return info is not None and info.key == key
 
     @contextmanager

@@ -85,6 +85,14 @@ class ShardStore:
         """
         return self.file(stage, shard).need()
 
+    def usable_info(self, stage: str, shard: str) -> StageInfo | None:
+        """Like `info`, for a file that is made anew when it is damaged: None then, too.
+
+        Raises:
+            StoreUnavailableError: its file system failed.
+        """
+        return self.file(stage, shard).usable_info()
+
     def is_complete(self, key: StageKey) -> bool:
         """Whether the file is there and was made with these settings from these inputs."""
         return self.file(key.stage, key.shard).is_complete(key)

@@ -7,7 +7,7 @@ without the tag makes it anew, as after any other change of a setting.
 from collections.abc import Mapping
 from typing import Final
 
-from laion_coco_assets.errors import StoreError, StoreUnavailableError, UserError
+from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.shards.profile import MOST_SAMPLES, Profile
 from laion_coco_assets.shards.schemas import SCHEMAS, Stage
 from laion_coco_assets.shards.store import ShardStore
@@ -52,12 +52,7 @@ def keep_whole(store: ShardStore, shard: str, profile: Profile) -> None:
     if profile.fetch.max_samples is None:
         return
     for stage in SCHEMAS:
-        try:
-            info = store.info(stage, shard)
-        except StoreUnavailableError:
-            raise
-        except StoreError:
-            continue  # a damaged file is made anew
+        info = store.usable_info(stage, shard)
         if info is not None and "max_samples" not in info.metadata:
             raise StoreError(
                 f"{store.path(stage, shard)} holds the whole shard, and a trial would replace it: "
