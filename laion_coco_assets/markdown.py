@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -43,9 +43,15 @@ class Url(str):
         return f"`{text}`" if text else ""
 
 
-def table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
-    """A table; cells are an `Image`, a `Url`, or text of any kind; both latter are cut at 200 characters."""
-    rows = [["---"] * len(head), *([cell(each) for each in line] for line in body)]
+def table(
+    head: Sequence[str], body: Iterable[Sequence[Any]], *, numbers: Collection[str] = ()
+) -> dg.MarkdownMetadataValue:
+    """A table; cells are an `Image`, a `Url`, or text of any kind, which is cut at 200 characters.
+
+    `numbers`: headings of the columns to align at the right.
+    """
+    rule = ["---:" if name in numbers else "---" for name in head]
+    rows = [rule, *([cell(each) for each in line] for line in body)]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in [head, *rows]))
 
 

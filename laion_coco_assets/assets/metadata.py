@@ -39,7 +39,7 @@ _FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
     },
     Stage.PUBLISHED: {
         "caption_words_mean": "avg(len(string_split(top_caption, ' ')))",
-        "alternatives_mean": "avg(len(all_captions))",
+        "alternatives_mean": "avg(len(all_captions) - 1)",
         "duplicate_caption_share": "1 - count(DISTINCT top_caption) / nullif(count(*), 0)",
         # By the ranker that decided: a profile may have the first one only.
         "score_uplift": "avg(coalesce(list_max(rn50x64_similarities) - alt_text_similarity_rn50x64, "
@@ -68,8 +68,8 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
         if name in info.metadata:
             metadata[name] = info.metadata[name]
     if made is not None:
-        metadata["seconds"] = round(seconds, 2)
-        metadata["samples_per_second"] = round(made / seconds, 2) if seconds > 0 else 0.0
+        metadata["seconds"] = _three_digits(seconds)
+        metadata["samples_per_second"] = _three_digits(made / seconds) if seconds > 0 else 0.0
         if "rows_kept" in info.metadata:
             metadata["rows_kept"] = info.metadata["rows_kept"]
     if info.metadata.get("settings"):
@@ -86,6 +86,11 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
     if pictures is not None:
         metadata["histograms"] = pictures
     return metadata
+
+
+def _three_digits(value: float) -> float:
+    """Decimals would make steps of a small shard's seconds when they are plotted."""
+    return float(f"{value:.3g}")
 
 
 def settings_table(settings: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
@@ -126,7 +131,7 @@ def _figures(store: ShardStore, stage: str, shard: str) -> dict[str, float | int
 
 
 def _markdown(store: ShardStore, stage: str, shard: str, sql: str) -> dg.MarkdownMetadataValue:
-    return table(*query(store, stage, shard, sql))
+    return table(*query(store, stage, shard, sql), numbers=("rows", "of all"))
 
 
 def column_schema(stage: Stage) -> dg.TableSchema:

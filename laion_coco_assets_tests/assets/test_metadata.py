@@ -32,7 +32,7 @@ def test_every_stage_shows_rows_speed_place_and_columns(demo: DemoRun, stage: St
 def test_reasons_and_examples_are_tables(demo: DemoRun) -> None:
     metadata = of(demo, Stage.PUBLISHED)
     assert metadata["source_rows"] == metadata["dagster/row_count"] + metadata["rejected"]
-    assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows | of all |\n| --- | --- | --- |\n")
+    assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows | of all |\n| --- | ---: | ---: |\n")
     examples = demo.outcomes[0].metadata[Stage.PUBLISHED]["examples"]
     assert examples.count("\n") == 1 + 6
 
@@ -46,6 +46,24 @@ def test_numbers_to_plot_over_shards(demo: DemoRun) -> None:
     assert final["score_uplift"] == published["score_uplift"] > 0
     rows = list(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0], ["top_caption"]))
     assert published["duplicate_caption_share"] == round(1 - len({row["top_caption"] for row in rows}) / len(rows), 4)
+
+
+def test_alternatives_are_the_captions_beside_the_winner(demo: DemoRun) -> None:
+    rows = list(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0], ["top_caption", "all_captions"]))
+    others = [sum(caption != row["top_caption"] for caption in row["all_captions"]) for row in rows]
+    assert of(demo, Stage.PUBLISHED)["alternatives_mean"] == round(sum(others) / len(rows), 4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.021_47, 0.0215), (1.005, 1.0), (204.27, 204.0), (20_427.0, 20_400.0)]
+)
+def test_seconds_have_three_digits_however_short_or_long_a_shard_takes(
+    demo: DemoRun, seconds: float, shown: float
+) -> None:
+    info = demo.store.need(Stage.PUBLISHED, demo.shards[0])
+    metadata = shard_metadata(demo.store, info, made=1000, seconds=seconds)
+    assert metadata["seconds"] == shown
+    assert metadata["samples_per_second"] == pytest.approx(1000 / seconds, rel=0.005)
 
 
 def test_settings_are_a_table_without_long_fractions(demo: DemoRun) -> None:
