@@ -12,8 +12,8 @@ _EVERY_SECONDS: Final = 10.0
 class LoggedProgress:
     """Logs what a stage begins with, then how far it is: when rows are done, at most every ten seconds.
 
-    Rows come in a burst when a batch ends, so what was before the first line tells no rate: from the second one on it is
-    told from line to line, each at the beginning of a burst.
+    Rows come in a burst when a batch ends, so what was before the first line tells no rate. From the second one on it is
+    told since the first: both stand at the beginning of a burst, where bursts take less than those ten seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
