@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -10,6 +10,10 @@ import dagster as dg
 
 _MARKUP: Final = r"\`*_{}[]<>()#+!|&"
 _LONGEST: Final = 200
+#: Characters shown of a URL: the host, and the end, where the file's name is.
+_HOST: Final = 24
+_URL_END: Final = 17
+_SCHEME: Final = re.compile(r"^https?://", re.IGNORECASE)
 #: Where the UI would take bare text for an address and make it a link.
 _LINKED: Final = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
 _WORD_JOINER: Final = "\u2060"  # shows nothing
@@ -32,20 +36,29 @@ class Image(str):
 
 
 class Url(str):
-    """A URL from the web: to read and to copy, not to click."""
+    """A URL from the web: to tell where an image is from, not to click; long ones are cut in the middle."""
 
     __slots__ = ()
 
     @property
     def markdown(self) -> str:
         """The URL as code; what no URL has as it is, and code or a table's cell would end at, is percent-encoded."""
-        text = quote(str(self)[:_LONGEST], safe="/:?#[]@!$&'()*+,;=%~", errors="replace")
+        text = quote(_SCHEME.sub("", self), safe="/:?#[]@!$&'()*+,;=%~", errors="replace")
+        if len(text) > _HOST + 1 + _URL_END:
+            start = min(text.find("/") + 1, _HOST) or _HOST
+            text = f"{text[:start]}…{text[-_URL_END:]}"
         return f"`{text}`" if text else ""
 
 
-def table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> dg.MarkdownMetadataValue:
-    """A table; cells are an `Image`, a `Url`, or text of any kind; both latter are cut at 200 characters."""
-    rows = [["---"] * len(head), *([cell(each) for each in line] for line in body)]
+def table(
+    head: Sequence[str], body: Iterable[Sequence[Any]], *, numbers: Collection[str] = ()
+) -> dg.MarkdownMetadataValue:
+    """A table; cells are an `Image`, a `Url`, or text of any kind, which is cut at 200 characters.
+
+    `numbers`: headings of the columns to align at the right.
+    """
+    rule = ["---:" if name in numbers else "---" for name in head]
+    rows = [rule, *([cell(each) for each in line] for line in body)]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in [head, *rows]))
 
 

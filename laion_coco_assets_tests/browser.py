@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, Response, sync_playwright
+from playwright.sync_api import FloatRect, Locator, Page, Response, sync_playwright
 
 from laion_coco_assets_tests.dagster_server import DEADLINE_S, DagsterServer
 
@@ -29,6 +29,8 @@ _ARGUMENTS = [
     "--disable-sync",
 ]
 _WIDTH, _HEIGHT = 1600, 1000
+#: Above one another the graph's nodes are large enough to be read at the width of a README.
+_UPRIGHT = """localStorage.setItem("asset-graph-direction", JSON.stringify("vertical"))"""
 _GRAPH = "/locations/laion_coco_assets/asset-groups/laion_coco/lineage"
 
 
@@ -39,8 +41,14 @@ class Browser:
     server: DagsterServer
     page: Page
 
-    def open_graph(self) -> None:
-        """The asset graph, drawn and filled in."""
+    @property
+    def nodes(self) -> Locator:
+        """The asset graph's, each with its tags."""
+        return self.page.locator("foreignObject")
+
+    def open_graph(self, *, height: int = _HEIGHT) -> None:
+        """The asset graph, drawn and filled in, as large as it fits into a window of this height."""
+        self.page.set_viewport_size({"width": _WIDTH, "height": height})
         self.page.goto(self.server.url + _GRAPH)
         self.page.get_by_text("rn50x64_final").first.wait_for()
         self.page.get_by_text("Loading…").first.wait_for(state="hidden")
@@ -83,12 +91,21 @@ class Browser:
         end.wait_for()
         return self.page.locator("[data-state=open]").filter(has=end).first
 
-    def picture(self, path: Path, part: Locator | None = None, *, height: int = _HEIGHT) -> None:
-        """What the page shows in a window of this height, or a part of it, as a PNG of 256 colours."""
+    def picture(self, path: Path, part: Locator | None = None, *, height: int = _HEIGHT, margin: int = 0) -> None:
+        """What the page shows in a window of this height, or a part of it with so much of what is around it, as a PNG.
+
+        A part may be several elements; with a margin it must fit into the window.
+        """
         self.page.set_viewport_size({"width": _WIDTH, "height": height})
         self.page.wait_for_load_state("networkidle")
-        with Image.open(BytesIO((part or self.page).screenshot(animations="disabled"))) as shot:
-            shot.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        if part is None:
+            shot = self.page.screenshot(animations="disabled")
+        elif margin:
+            shot = self.page.screenshot(animations="disabled", clip=_around(part, margin))
+        else:
+            shot = part.screenshot(animations="disabled")
+        with Image.open(BytesIO(shot)) as image:
+            image.convert("RGB").save(path, optimize=True)
         self.page.set_viewport_size({"width": _WIDTH, "height": _HEIGHT})
 
     def _materialise_dialog(self) -> Locator:
@@ -109,6 +126,14 @@ class Browser:
         return answer["data"]
 
 
+def _around(part: Locator, margin: int) -> FloatRect:
+    boxes = [box for each in part.all() if (box := each.bounding_box())]
+    left, top = min(box["x"] for box in boxes) - margin, min(box["y"] for box in boxes) - margin
+    right = max(box["x"] + box["width"] for box in boxes) + margin
+    bottom = max(box["y"] + box["height"] for box in boxes) + margin
+    return {"x": left, "y": top, "width": right - left, "height": bottom - top}
+
+
 @contextmanager
 def browser(server: DagsterServer) -> Iterator[Browser]:
     """A browser with one page, until the block ends."""
@@ -116,6 +141,7 @@ def browser(server: DagsterServer) -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
         try:
             page = chromium.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, locale="en-GB", timezone_id="UTC")
+            page.add_init_script(_UPRIGHT)
             page.set_default_timeout(DEADLINE_S * 1000 / 5)
             yield Browser(server, page)
         finally:

@@ -130,11 +130,12 @@ class TestPages:
     """What a data engineer sees once all shards are there."""
 
     def test_the_graph_shows_every_stage_filled_and_checked(self, person: Browser, pictures: Path) -> None:
-        person.open_graph()
+        person.open_graph(height=1500)
         person.page.get_by_text("100% filled").nth(len(STAGES) - 1).wait_for()
         for stage in STAGES:
             assert person.page.get_by_text(stage, exact=True).first.is_visible()
-        person.picture(pictures / "asset-graph.png")
+        assert person.nodes.count() == len(STAGES)
+        person.picture(pictures / "asset-graph.png", person.nodes, height=1500, margin=24)
 
     def test_a_materialisation_shows_reasons_settings_and_captions(self, person: Browser, pictures: Path) -> None:
         person.open("published", "partitions", partition=SHARDS[-1])
@@ -166,7 +167,7 @@ class TestPages:
         for name in names:
             plots.get_by_text(name, exact=True).wait_for()
         assert plots.locator("canvas").count() >= len(names)
-        person.picture(pictures / f"plots-{stage}.png", plots, height=3000)
+        person.picture(pictures / f"plots-{stage}.png", plots, height=3000, margin=10)
 
     def test_the_grid_tells_what_failed_and_what_is_missing(
         self, server: DagsterServer, person: Browser, data_dir: Path, pictures: Path

@@ -3,7 +3,7 @@
 An event stays small, some tens of kB: there is one for every shard and stage, and Dagster keeps them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,7 @@ import dagster as dg
 
 from laion_coco_assets.assets.query import query
 from laion_coco_assets.markdown import Image, Url, table
-from laion_coco_assets.shards.joining import stage_rows
+from laion_coco_assets.shards.joining import Row, stage_rows
 from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
 
@@ -46,15 +46,23 @@ _PANELS: Final[Mapping[Stage, tuple[_Panel, ...]]] = {
         _Panel("Distinct captions an image", 1, {"images": "[len(captions)]"}),
     ),
     Stage.CLIP_L_TOP5: (
-        _Panel("Similarity to the image", _SCORE, {"all captions": "scores", "alt text": "[alt_text_score]"}),
+        _Panel(
+            "Cosine similarity to the image, ViT-L/14",
+            _SCORE,
+            {"all captions": "scores", "alt text": "[alt_text_score]"},
+        ),
         _Panel("Best caption's lead over the alt text", _SCORE, {"images": "[top_scores[1] - alt_text_score]"}),
     ),
     Stage.RN50X64_FINAL: (
-        _Panel("Similarity to the image", _SCORE, {"winner": "[list_max(scores)]", "alt text": "[alt_text_score]"}),
+        _Panel(
+            "Cosine similarity to the image, RN50x64",
+            _SCORE,
+            {"winner": "[list_max(scores)]", "alt text": "[alt_text_score]"},
+        ),
         _Panel("Winner's place with the first ranker", 1, {"images": "[list_position(scores, list_max(scores))]"}),
     ),
     Stage.PUBLISHED: (
-        _Panel("Similarity to the image", _SCORE, {"top caption": _WINNER, "alt text": _ALT_TEXT}),
+        _Panel("Cosine similarity to the image", _SCORE, {"top caption": _WINNER, "alt text": _ALT_TEXT}),
         _Panel(
             "Words",
             1,
@@ -109,17 +117,26 @@ def examples(store: ShardStore, shard: str, *, thumbnails: bool = True) -> dg.Ma
     """The shard's first published samples: picture, caption, alt text, both scores. What was removed is not published."""
     from laion_coco_assets.evaluation.examples import published_images
 
-    head = ["top_caption", "score", "alt text", "its score", "URL"]
-    if not thumbnails:
-        rows = stage_rows(store, Stage.PUBLISHED, shard)
-        return table(head, [_example(row) for row in islice(rows, _EXAMPLES)])
-    shown = islice(published_images(store, shard), _EXAMPLES)
-    return table(["image", *head], [[_picture(image), *_example(row)] for row, image in shown])
+    pairs: Iterator[tuple[Row, bytes | None]] = (
+        published_images(store, shard)
+        if thumbnails
+        else ((row, None) for row in stage_rows(store, Stage.PUBLISHED, shard))
+    )
+    shown = list(islice(pairs, _EXAMPLES))
+    # A profile may have the first ranker only; a file is of one profile.
+    decided = "RN50x64" if any(row["rn50x64_similarities"] for row, _ in shown) else "ViT-L/14"
+    score = f"{decided} cosine"
+    head = ["image", "top_caption", score, "alt text", score, "URL"]
+    body = [[_picture(image), *_example(row)] for row, image in shown]
+    left_out = 0 if thumbnails else 1
+    return table(head[left_out:], [line[left_out:] for line in body], numbers=(score,))
 
 
-def _picture(image: bytes) -> Image | None:
+def _picture(image: bytes | None) -> Image | None:
     from laion_coco_assets.evaluation.examples import thumbnail
 
+    if image is None:
+        return None
     try:
         return Image(thumbnail(image, side=_THUMBNAIL, quality=_QUALITY))
     except ValueError:
@@ -132,4 +149,4 @@ def _example(row: Mapping[str, Any]) -> list[Any]:
     else:
         scores = row["all_similarities"][0], row["alt_text_similarity_vit_l_14"]
     score, alt_text_score = ("" if each is None else f"{each:.3f}" for each in scores)
-    return [row["top_caption"], score, row["TEXT"], alt_text_score, Url(row["URL"] or "")]
+    return [row["top_caption"], score, (row["TEXT"] or "").strip() or "(none)", alt_text_score, Url(row["URL"] or "")]

@@ -39,7 +39,7 @@ _FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
     },
     Stage.PUBLISHED: {
         "caption_words_mean": "avg(len(string_split(top_caption, ' ')))",
-        "alternatives_mean": "avg(len(all_captions))",
+        "alternatives_mean": "avg(len(all_captions) - 1)",
         "duplicate_caption_share": "1 - count(DISTINCT top_caption) / nullif(count(*), 0)",
         # By the ranker that decided: a profile may have the first one only.
         "score_uplift": "avg(coalesce(list_max(rn50x64_similarities) - alt_text_similarity_rn50x64, "
@@ -69,8 +69,8 @@ def shard_metadata(store: ShardStore, info: StageInfo, *, made: int | None, seco
         if name in info.metadata:
             metadata[name] = info.metadata[name]
     if made is not None:
-        metadata["seconds"] = round(seconds, 2)
-        metadata["samples_per_second"] = round(made / seconds, 2) if seconds > 0 else 0.0
+        metadata["seconds"] = _three_digits(seconds)
+        metadata["samples_per_second"] = _three_digits(made / seconds) if seconds > 0 else 0.0
         if "rows_kept" in info.metadata:
             metadata["rows_kept"] = info.metadata["rows_kept"]
     if info.metadata.get("settings"):
@@ -97,6 +97,11 @@ def speed_when_made(instance: dg.DagsterInstance, info: StageInfo) -> dict[str, 
         if "content" in said and said["content"].value == info.content:
             return {name: said[name] for name in ("seconds", "samples_per_second") if name in said}
     return {}
+
+
+def _three_digits(value: float) -> float:
+    """Decimals would make steps of a small shard's seconds when they are plotted."""
+    return float(f"{value:.3g}")
 
 
 def settings_table(settings: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
@@ -138,7 +143,7 @@ def _figures(store: ShardStore, stage: str, shard: str) -> dict[str, float | int
 
 def _rejected(store: ShardStore, stage: str, shard: str) -> dg.MarkdownMetadataValue | str:
     names, rows = query(store, stage, shard, _REASONS)
-    return table(names, rows) if rows else "none"
+    return table(names, rows, numbers=("rows", "of all")) if rows else "none"
 
 
 def column_schema(stage: Stage) -> dg.TableSchema:

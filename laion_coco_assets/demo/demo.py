@@ -47,7 +47,8 @@ def run_demo(data_dir: str, samples: int, out: Console, err: Console) -> int:
         store,
         shards,
         title="laion-coco demo",
-        intro="Drawn scenes, captioned by tiny models trained on others of their kind. The bold line won.",
+        intro="Pictures of made-up scenes, captioned and ranked by tiny models trained on others of their kind: "
+        "what is called ViT-L/14 and RN50x64 here are stand-ins for those models.",
         samples=_GALLERY_SAMPLES,
         notes=true_captions(folder / "truth"),
     )

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from laion_coco_assets.evaluation.examples import published_images, thumbnail
+from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.shards.store import ShardStore
 
 _THUMBNAIL: Final = 256  # pixels
@@ -22,11 +23,13 @@ _PAGE: Final = """<!doctype html>
 <style>
 :root {{ color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }}
 body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; }}
-h1 {{ font-size: 1.4rem; }}
+h1 {{ font-size: 1.4rem; margin-bottom: .5rem; }}
+header {{ margin-bottom: 1.2rem; }}
+header p {{ margin: .3rem 0; max-width: 100ch; }}
 main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(350px, 1fr)); gap: 1rem; }}
 article {{ border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }}
-.picture {{ background: color-mix(in srgb, currentColor 6%, transparent); text-align: center; padding: .5rem; }}
-img {{ max-width: 100%; height: 200px; object-fit: contain; }}
+.picture {{ background: color-mix(in srgb, currentColor 6%, transparent); padding: .5rem; }}
+img {{ display: block; margin: 0 auto; max-width: 100%; height: 200px; object-fit: contain; }}
 .text {{ padding: .6rem .8rem .8rem; overflow-wrap: anywhere; }}
 .top {{ font-weight: 600; }}
 .small {{ font-size: .82rem; opacity: .75; margin: .15rem 0; }}
@@ -35,8 +38,12 @@ td, th {{ border-top: 1px solid var(--line); padding: .12rem .3rem; text-align: 
 td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
 tr.won td {{ font-weight: 600; }}
 </style></head><body>
+<header>
 <h1>{title}</h1>
 <p>{intro}</p>
+<p>Shown are {shown} of {published} published samples. The bold caption won. Under the rankers' names, ViT-L/14 and RN50x64, stand
+cosine similarities of picture and caption; "times" is how often the captioner came to that caption.</p>
+</header>
 <main>
 {articles}
 </main></body></html>
@@ -53,8 +60,14 @@ def gallery(
     names = list(shards)
     each = -(-samples // max(1, len(names)))
     shown = (pair for shard in names for pair in islice(published_images(store, shard), each))
-    articles = (_article(row, image, notes) for row, image in shown)
-    return _PAGE.format(title=escape(title), intro=escape(intro), articles="\n".join(articles))
+    articles = [_article(row, image, notes) for row, image in shown]
+    return _PAGE.format(
+        title=escape(title),
+        intro=escape(intro),
+        shown=len(articles),
+        published=sum(store.need(Stage.PUBLISHED, shard).rows for shard in names),
+        articles="\n".join(articles),
+    )
 
 
 def _article(row: Mapping[str, Any], image: bytes, notes: Mapping[str, str]) -> str:
@@ -74,5 +87,5 @@ def _article(row: Mapping[str, Any], image: bytes, notes: Mapping[str, str]) -> 
 <div class="text"><div class="top">{escape(row["top_caption"])}</div>
 <p class="small">alt text: {escape(row["TEXT"] or "(none)")}</p>
 {f'<p class="small">truth: {escape(note)}</p>' if note else ""}
-<table><tr><th>caption</th><th class="n">drawn</th><th class="n">ViT-L/14</th><th class="n">RN50x64</th></tr>
+<table><tr><th>caption</th><th class="n">times</th><th class="n">ViT-L/14</th><th class="n">RN50x64</th></tr>
 {"".join(lines)}</table>{more}</div></article>"""

@@ -2,8 +2,9 @@
 
 import io
 import itertools
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,16 +13,19 @@ from PIL import Image, ImageDraw, ImageFont
 # Pixels.
 _WIDTH: Final = 420
 _HEIGHT: Final = 240
-_LEFT: Final = 20
+_LEFT: Final = 46
 _RIGHT: Final = 20
-_TOP: Final = 62
+_TOP: Final = 68
 _BOTTOM: Final = 28
 _TEXT: Final = 13
 
+_FEWEST_BINS: Final = 6
 _MOST_BINS: Final = 60
-_TICKS: Final = 6
+_TICKS: Final = 9
+_SHARE_TICKS: Final = 4
 _INK: Final = "#1f2933"
-_GREY: Final = "#9aa5b1"
+_GREY: Final = "#616e7c"
+_LINE: Final = "#e4e7eb"
 _COLOURS: Final = ("#4f43dd", "#e07a1f")  # the first is filled, the second drawn as a line over it
 
 
@@ -50,14 +54,14 @@ def draw(histograms: Sequence[Histogram]) -> bytes:
 
 def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None:
     font = ImageFont.load_default(_TEXT)
-    canvas.text((left + _LEFT, 6), histogram.title, _INK, ImageFont.load_default(_TEXT + 2))
+    canvas.text((left + _RIGHT, 6), histogram.title, _INK, ImageFont.load_default(_TEXT + 2))
     series = {name: counts for name, counts in histogram.series.items() if sum(counts.values())}
     if not series:
-        canvas.text((left + _LEFT, _TOP), "no values", _GREY, font)
+        canvas.text((left + _RIGHT, 26), "no values", _GREY, font)
         return
-    lowest, highest = (edge(bin_ for counts in series.values() for bin_ in counts) for edge in (min, max))
-    merged = -(-(highest - lowest + 1) // _MOST_BINS)
-    bins = (highest - lowest) // merged + 1
+    merged = merging(list(series.values()))
+    lowest, highest = (edge(bin_ for counts in series.values() for bin_ in counts) // merged for edge in (min, max))
+    bins = highest - lowest + 1
     shares = {name: _shares(counts, lowest, merged, bins) for name, counts in series.items()}
     tallest = max(max(each) for each in shares.values())
     step = (_WIDTH - _LEFT - _RIGHT) / bins
@@ -69,6 +73,10 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
     def y(share: float) -> float:
         return floor - share / tallest * (floor - _TOP)
 
+    permille = round(tallest * 1000)
+    for tick in ticks(0, permille, _SHARE_TICKS)[1:]:
+        canvas.line([(x(0), y(tick / 1000)), (x(bins), y(tick / 1000))], fill=_LINE)
+        canvas.text((x(0) - 6, y(tick / 1000)), f"{tick / 10:g}%", _GREY, font, anchor="rm")
     for place, (name, values) in enumerate(shares.items()):
         colour = _COLOURS[list(histogram.series).index(name)]
         if place == 0:
@@ -78,43 +86,80 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
         else:
             corners = [(x(i + side), y(share)) for i, share in enumerate(values) for side in (0, 1)]
             canvas.line([(x(0), floor), *corners, (x(bins), floor)], fill=colour, width=2)
-        middle = _number(_median(histogram.series[name]) * histogram.bin_width, histogram.bin_width)
-        canvas.text((left + _LEFT, 25 + 16 * place), f"{name}: median {middle}", colour, font)
-    canvas.text((left + _WIDTH - _RIGHT, 25), f"tallest bin {tallest:.1%}", _GREY, font, anchor="ra")
+        counts = histogram.series[name]
+        middle = _number(_median(counts) * histogram.bin_width, histogram.bin_width)
+        said = f"{name} ({sum(counts.values()):,}): median {middle}"
+        canvas.text((left + _RIGHT, 26 + 16 * place), said, colour, font)
+    whose = "each series" if len(series) > 1 else next(iter(series))
+    canvas.text((left + _WIDTH - _RIGHT, 26), f"share of {whose}", _GREY, font, anchor="ra")
     canvas.line([(x(0), floor), (x(bins), floor)], fill=_GREY)
-    whole = 0.5 if histogram.bin_width == merged == 1 else 0  # a whole number stands below its bar's middle
-    for tick in ticks(lowest, highest):
-        at = x((tick - lowest) / merged + whole)
+    # A whole number stands below its bar's middle; else a tick is an edge, and the last bin has an upper one, too.
+    whole = histogram.bin_width == merged == 1
+    across = ticks(lowest * merged, highest * merged if whole else (highest + 1) * merged)
+    for tick in across:
+        at = x(tick / merged - lowest + (0.5 if whole else 0))
         canvas.line([(at, floor), (at, floor + 4)], fill=_GREY)
-        canvas.text((at, floor + 6), _number(tick * histogram.bin_width, histogram.bin_width), _INK, font, anchor="ma")
+        label = _number(tick * histogram.bin_width, across.step * histogram.bin_width)
+        canvas.text((at, floor + 6), label, _INK, font, anchor="ma")
 
 
-def ticks(lowest: int, highest: int) -> range:
+def ticks(lowest: int, highest: int, most: int = _TICKS) -> range:
     """Round numbers among the bins: multiples of 1, 2, 5, 10, 20, ..., of which few enough to read lie in the range."""
-    steps = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
-    step = next(each for each in steps if (highest - lowest) // each < _TICKS)
+    step = next(each for each in _round_numbers() if (highest - lowest) // each < most)
     return range(-(-lowest // step) * step, highest + 1, step)
+
+
+def merging(series: Sequence[Mapping[int, int]]) -> int:
+    """How many bins, 1, 2, 5, 10, 20, ..., become one of the picture: the fewer the values, the more.
+
+    Each series has the width that Freedman and Diaconis give it (https://doi.org/10.1007/BF01025868), twice the
+    interquartile range over the cube root of its number of values; the picture, the geometric mean of them. It has
+    from 6 bins, where there are so many values apart, to 60.
+    """
+    widths = [
+        max(1.0, 2 * (_quantile(counts, 0.75) - _quantile(counts, 0.25)) / sum(counts.values()) ** (1 / 3))
+        for counts in series
+    ]
+    width = math.prod(widths) ** (1 / len(widths))
+    lowest, highest = (edge(bin_ for counts in series for bin_ in counts) for edge in (min, max))
+    span = highest - lowest + 1
+    round_numbers = list(itertools.takewhile(lambda each: each <= 10 * span, _round_numbers()))
+    allowed = [
+        each
+        for each in round_numbers
+        if highest // each - lowest // each < _MOST_BINS and (each == 1 or each * _FEWEST_BINS <= span)
+    ]
+    return min(allowed, key=lambda each: abs(math.log(each / width)))
+
+
+def _round_numbers() -> Iterator[int]:
+    return (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
 
 
 def _shares(counts: Mapping[int, int], lowest: int, merged: int, bins: int) -> list[float]:
     """Of `bins` bins, each of which takes `merged` ones together, the share of all values."""
     together: Counter[int] = Counter()
     for bin_, count in counts.items():
-        together[(bin_ - lowest) // merged] += count
+        together[bin_ // merged - lowest] += count
     total = sum(counts.values())
     return [together[i] / total for i in range(bins)]
 
 
 def _median(counts: Mapping[int, int]) -> int:
-    """The bin in which the median lies, the lower one where it lies between two."""
-    half = sum(counts.values()) / 2
+    return _quantile(counts, 0.5)
+
+
+def _quantile(counts: Mapping[int, int], share: float) -> int:
+    """The bin in which a quantile lies, the lower one where it lies between two."""
+    wanted = sum(counts.values()) * share
     below = 0
     for bin_ in sorted(counts):
         below += counts[bin_]
-        if below >= half:
+        if below >= wanted:
             return bin_
     raise ValueError("no values")
 
 
-def _number(value: float, bin_width: float) -> str:
-    return f"{value:.0f}" if bin_width >= 1 else f"{value:.2f}"
+def _number(value: float, step: float) -> str:
+    """With the decimals in which values so far apart differ."""
+    return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"

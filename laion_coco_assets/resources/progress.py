@@ -1,6 +1,7 @@
 """Progress in a run's log, where there is no terminal to draw bars on."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import dagster as dg
@@ -9,31 +10,48 @@ _EVERY_SECONDS: Final = 10.0
 
 
 class LoggedProgress:
-    """Logs how far a stage is, at most every ten seconds."""
+    """Logs what a stage begins with, then how far it is: when rows are done, at most every ten seconds.
 
-    def __init__(self) -> None:
+    Rows come in a burst when a batch ends, so what was before the first line tells no rate. From the second one on it is
+    told since the first: both stand at the beginning of a burst, where bursts take less than those ten seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = dg.get_dagster_logger()
+        self._clock = clock
         self._what = ""
-        self._total = self._done = self._found = 0
+        self._total = self._done = 0
         self._started = self._said = 0.0
+        #: Rows and time of the first line.
+        self._first: tuple[int, float] | None = None
 
     def start(self, stage: str, shard: str, total: int, done: int = 0) -> None:
         """See `Progress`."""
         self._what = f"{stage}, shard {shard}"
-        self._total, self._done, self._found = total, done, done
-        self._started = self._said = time.monotonic()
+        self._total, self._done, self._first = total, done, None
+        self._started = self._said = self._clock()
         if done:
             self._log.info(f"{self._what}: going on behind {done} of {total} rows found in checkpoints")
+        else:
+            self._log.info(f"{self._what}: {total} rows to go")
 
     def advance(self, rows: int) -> None:
         """See `Progress`."""
         self._done += rows
-        now = time.monotonic()
-        if now - self._said >= _EVERY_SECONDS:
-            rate = (self._done - self._found) / (now - self._started)
-            left = (self._total - self._done) / rate if rate else float("inf")
-            self._log.info(f"{self._what}: {self._done} of {self._total} rows, {rate:.1f}/s, {left:.0f} s left")
-            self._said = now
+        now = self._clock()
+        if now - self._said < _EVERY_SECONDS or self._done >= self._total:  # the whole shard has a line of its own
+            return
+        said = f"{self._what}: {self._done} of {self._total} rows after {_duration(now - self._started)}"
+        if self._first is None:
+            self._first = self._done, now
+        else:
+            done, at = self._first
+            if self._done > done:
+                seconds_a_row = (now - at) / (self._done - done)
+                left = _duration((self._total - self._done) * seconds_a_row)
+                said += f", {_pace(seconds_a_row)}, about {left} left"
+        self._log.info(said)
+        self._said = now
 
     def finish(self) -> None:
         """See `Progress`."""
@@ -41,3 +59,13 @@ class LoggedProgress:
     def wait(self, seconds: int, why: str) -> None:
         """See `Progress`."""
         self._log.warning(f"trying again in {seconds} s: {why}")
+
+
+def _pace(seconds_a_row: float) -> str:
+    return f"{seconds_a_row:,.1f} s a row" if seconds_a_row > 1 else f"{1 / seconds_a_row:,.1f} rows/s"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

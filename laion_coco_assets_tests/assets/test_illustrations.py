@@ -70,6 +70,24 @@ def test_examples_show_published_samples_with_their_pictures(demo: DemoRun) -> N
     assert all(max(each.size) == 96 for each in pictures(shown))
     first = next(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0]))
     assert f"| {first['top_caption']} | {max(first['rn50x64_similarities']):.3f} |" in shown
+    head, rule, *_ = shown.splitlines()
+    score = "RN50x64 cosine"
+    assert head == f"| image | top_caption | {score} | alt text | {score} | URL |"
+    assert rule == "| --- | --- | ---: | --- | ---: | --- |"
+
+
+def test_examples_name_the_ranker_that_decided_and_the_alt_text_that_is_missing(
+    demo: DemoRun, copy: ShardStore
+) -> None:
+    shard = demo.shards[0]
+    one_ranker = {"rn50x64_similarities": None, "alt_text_similarity_rn50x64": None}
+    change = every(lambda _: True, TEXT=" ", alt_text_similarity_vit_l_14=None, **one_ranker)
+    tamper(copy, Stage.PUBLISHED, rows(change), shard)
+    head, _, *lines = (examples(copy, shard).md_str or "").splitlines()
+    assert head.count("| ViT-L/14 cosine |") == 2
+    assert all("| \\(none\\) |  | `" in line for line in lines)
+    first = next(stage_rows(copy, Stage.PUBLISHED, shard))
+    assert f"| {first['all_similarities'][0]:.3f} |" in lines[0]
 
 
 def test_without_thumbnails_the_examples_hold_no_picture(demo: DemoRun) -> None:

@@ -32,7 +32,7 @@ def test_every_stage_shows_rows_speed_place_and_columns(demo: DemoRun, stage: St
 def test_reasons_and_examples_are_tables(demo: DemoRun) -> None:
     metadata = of(demo, Stage.PUBLISHED)
     assert metadata["source_rows"] == metadata["dagster/row_count"] + metadata["rejected"]
-    assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows | of all |\n| --- | --- | --- |\n")
+    assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows | of all |\n| --- | ---: | ---: |\n")
     examples = demo.outcomes[0].metadata[Stage.PUBLISHED]["examples"]
     assert examples.count("\n") == 1 + 6
 
@@ -46,6 +46,24 @@ def test_numbers_to_plot_over_shards(demo: DemoRun) -> None:
     assert final["score_uplift"] == published["score_uplift"] > 0
     rows = list(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0], ["top_caption"]))
     assert published["duplicate_caption_share"] == round(1 - len({row["top_caption"] for row in rows}) / len(rows), 4)
+
+
+def test_alternatives_are_the_captions_beside_the_winner(demo: DemoRun) -> None:
+    rows = list(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0], ["top_caption", "all_captions"]))
+    others = [sum(caption != row["top_caption"] for caption in row["all_captions"]) for row in rows]
+    assert of(demo, Stage.PUBLISHED)["alternatives_mean"] == round(sum(others) / len(rows), 4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.021_47, 0.0215), (1.005, 1.0), (204.27, 204.0), (20_427.0, 20_400.0)]
+)
+def test_seconds_have_three_digits_however_short_or_long_a_shard_takes(
+    demo: DemoRun, seconds: float, shown: float
+) -> None:
+    info = demo.store.need(Stage.PUBLISHED, demo.shards[0])
+    metadata = shard_metadata(demo.store, info, made=1000, seconds=seconds)
+    assert metadata["seconds"] == shown
+    assert metadata["samples_per_second"] == pytest.approx(1000 / seconds, rel=0.005)
 
 
 def test_settings_are_a_table_without_long_fractions(demo: DemoRun) -> None:
@@ -63,6 +81,9 @@ def test_text_from_the_web_can_not_leave_its_cell() -> None:
     assert cell("&lt;b&gt;") == "\\&lt;b\\&gt;"
     assert cell("x" * 199 + "|y") == "x" * 199 + "\\|", "cut before it is escaped, never within an escape"
     assert cell(None) == ""
-    assert cell(Url("http://a.com/x_1.jpg?a=b&c")) == "`http://a.com/x_1.jpg?a=b&c`"
-    assert cell(Url("http://a.com/`|<b>\\ \n\ud800")) == "`http://a.com/%60%7C%3Cb%3E%5C%20%0A?`"
+    assert cell(Url("http://a.com/x_1.jpg?a=b&c")) == "`a.com/x_1.jpg?a=b&c`"
+    assert cell(Url("http://a.com/`|<b>\\ \n\ud800")) == "`a.com/%60%7C%3Cb%3E%5C%20%0A?`"
+    path = "media/catalog/product/p/0017885_4.jpg"
+    assert cell(Url(f"HTTPS://shop.example.com/{path}")) == "`shop.example.com/…t/p/0017885_4.jpg`"
+    assert cell(Url(f"http://{'very' * 9}.example.com/{path}")) == "`veryveryveryveryveryvery…t/p/0017885_4.jpg`"
     assert cell(Url("")) == ""

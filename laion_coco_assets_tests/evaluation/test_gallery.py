@@ -24,6 +24,8 @@ def test_every_sample_has_its_picture_captions_and_scores(demo: DemoRun) -> None
     first = next(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0]))
     assert first["top_caption"] in page
     assert f"{first['all_similarities'][0]:.3f}" in page
+    published = sum(demo.store.need(Stage.PUBLISHED, shard).rows for shard in demo.shards)
+    assert f"Shown are 6 of {published} published samples." in page
 
 
 def test_text_from_the_web_stays_text(demo: DemoRun, tmp_path: Path) -> None:
@@ -44,7 +46,7 @@ def test_text_from_the_web_stays_text(demo: DemoRun, tmp_path: Path) -> None:
     tags = _Tags()
     tags.feed(page)
     assert {name for name, _ in tags.found if name not in ("td", "th", "tr", "p", "div")} == {
-        *("html", "head", "meta", "title", "style", "body", "h1", "main", "article", "table", "img")
+        *("html", "head", "meta", "title", "style", "body", "header", "h1", "main", "article", "table", "img")
     }
     assert {attribute for name, attributes in tags.found if name == "img" for attribute in attributes} == {"alt", "src"}
     assert "default-src 'none'" in page

@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from laion_coco_assets.evaluation.histograms import Histogram, draw, ticks
+from laion_coco_assets.evaluation.histograms import Histogram, draw, merging, ticks
 
 FILLED, LINE = (79, 67, 221), (224, 122, 31)
 
 
 def painted(png: bytes, colour: tuple[int, int, int]) -> int:
-    """Pixels of about that colour; a palette may shift it a little."""
-    pixels = Image.open(BytesIO(png)).convert("RGB").get_flattened_data()
+    """Pixels of about that colour below the legend; a palette may shift it a little."""
+    picture = Image.open(BytesIO(png)).convert("RGB")
+    pixels = picture.crop((0, 64, *picture.size)).get_flattened_data()
     return sum(max(abs(one - other) for one, other in zip(pixel, colour, strict=True)) < 12 for pixel in pixels)
 
 
@@ -50,8 +51,33 @@ def test_anything_can_be_drawn(series: dict[str, dict[int, int]]) -> None:
 
 
 @given(st.integers(-1000, 1000), st.integers(0, 10**6))
-def test_an_axis_has_one_to_seven_round_numbers(lowest: int, span: int) -> None:
+def test_an_axis_has_one_to_nine_round_numbers(lowest: int, span: int) -> None:
     found = list(ticks(lowest, lowest + span))
-    assert 1 <= len(found) <= 7
+    assert 1 <= len(found) <= 9
     assert lowest <= found[0] <= found[-1] <= lowest + span
     assert {f"{b - a}".rstrip("0") for a, b in pairwise(found)} <= {"1", "2", "5"}
+
+
+COUNTS = st.dictionaries(st.integers(-500, 500), st.integers(1, 10**6), min_size=1)
+
+
+@given(st.lists(COUNTS, min_size=1, max_size=2))
+def test_bins_are_round_and_neither_one_nor_hundreds(series: list[dict[int, int]]) -> None:
+    merged = merging(series)
+    lowest, highest = (edge(bin_ for counts in series for bin_ in counts) for edge in (min, max))
+    assert f"{merged}".rstrip("0") in ("1", "2", "5")
+    assert highest // merged - lowest // merged < 60
+    assert merged == 1 or (highest - lowest + 1) / merged >= 6
+
+
+def test_few_values_stand_in_few_bins_and_many_in_fine_ones() -> None:
+    spread = list(range(-20, 95, 5))
+    assert merging([dict.fromkeys(spread, 1)]) == 10, "no comb of single values"
+    assert merging([dict.fromkeys(range(-20, 95), 10_000)]) == 2
+    narrow = {80: 100, 82: 300, 85: 300, 88: 28}
+    assert merging([narrow]) < merging([narrow, dict.fromkeys(spread, 1)]) < merging([dict.fromkeys(spread, 1)])
+
+
+def test_a_picture_is_the_same_every_time() -> None:
+    panel = Histogram("score", 0.01, {"all": {80: 3, 91: 7}, "alt text": {-3: 1}})
+    assert draw([panel]) == draw([panel])
