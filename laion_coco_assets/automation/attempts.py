@@ -1,14 +1,17 @@
 """Which shards a schedule leaves alone: a run has them now, or they failed in their last one."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from sys import intern
 from typing import Final
 
 import dagster as dg
+from pydantic import Field
 
 from laion_coco_assets.automation.events import EVENTS_PER_QUERY, EVENTS_PER_TICK, latest_events
+from laion_coco_assets.automation.memory import Kept, Memory
 from laion_coco_assets.shards.joining import chunks
 from laion_coco_assets.shards.schemas import Stage
 
@@ -33,14 +36,25 @@ class LeftAlone:
         return shard in self.in_runs or shard in self.failed
 
 
+class KeptAttempts(Kept):
+    """Attempts as a file has them."""
+
+    #: Storage ids of the events that planned them, by run.
+    planned: dict[str, list[int]] = Field(default_factory=dict)
+    failed_at: dict[str, frozenset[Stage]] = Field(default_factory=dict)
+
+
 class Attempts:
     """Attempts to materialise shards, by the events that planned them; what can not change any more is read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, schedule: str) -> None:
+        self._memory = Memory(f"{schedule}.attempts", KeptAttempts)
         self._run: dict[int, str] = {}  # by the event's storage id
         self._failed_at: dict[str, frozenset[Stage]] = {}  # the stages at which a run that has ended failed
 
-    def look(self, instance: dg.DagsterInstance, made: Mapping[Stage, Mapping[str, int]]) -> LeftAlone:
+    def look(
+        self, instance: dg.DagsterInstance, log: logging.Logger, made: Mapping[Stage, Mapping[str, int]]
+    ) -> LeftAlone:
         """Shards with an attempt that is not followed by a materialisation; `made` is from `latest_materialisations`.
 
         Not among them is a shard that its run never came to: one bad shard fails the step of its stage, which ends the
@@ -54,13 +68,18 @@ class Attempts:
                 if event > made[stage].get(shard, -1):
                     first.setdefault(shard, (stage, event))
                     last[shard] = max((stage, event), last.get(shard, (stage, -1)), key=lambda each: each[1])
-        self._read_runs(instance, {*first.values(), *last.values()})
+        planned_by = {event: stage for stage, event in (*first.values(), *last.values())}
+        self._recall(instance, log, planned_by)
+        before = (len(self._run), len(self._failed_at))  # what is behind this only adds to them
+        self._read_runs(instance, planned_by)
         run_of = {
             shard: (self._run[planned[1]], self._run[last[shard][1]])
             for shard, planned in first.items()
             if planned[1] in self._run and last[shard][1] in self._run
         }
         going = self._look_up(instance, {run for runs in run_of.values() for run in runs})
+        if before != (len(self._run), len(self._failed_at)):
+            self._keep(instance, log)
         in_runs = {shard for shard in first if shard not in run_of or not going.isdisjoint(run_of[shard])}
         return LeftAlone(
             in_runs,
@@ -71,18 +90,34 @@ class Attempts:
         """Whether the run ended by a failure before this stage, and so for a reason that is not the shard's."""
         return any(_ORDER[failed] < _ORDER[stage] for failed in self._failed_at.get(run, ()))
 
-    def _read_runs(self, instance: dg.DagsterInstance, planned: Iterable[_Planned]) -> None:
-        unread = islice((each for each in planned if each[1] not in self._run), EVENTS_PER_TICK)
+    def _recall(self, instance: dg.DagsterInstance, log: logging.Logger, planned: Mapping[int, Stage]) -> None:
+        """Know what earlier ticks found out about these events and their runs, and nothing else any more."""
+        kept = self._memory.recall(instance, log)
+        if kept is not None:
+            self._run = {event: intern(run) for run, events in kept.planned.items() for event in events}
+            self._failed_at = {intern(run): stages for run, stages in kept.failed_at.items()}
+        self._run = {event: run for event, run in self._run.items() if event in planned}
+        if self._run:  # as for materialisations: storage ids may be given anew, runs' ids are not
+            newest = max(self._run)
+            if _runs_of(instance, planned[newest], [newest]).get(newest) != self._run[newest]:
+                self._run = {}
+        of_interest = set(self._run.values())
+        self._failed_at = {run: stages for run, stages in self._failed_at.items() if run in of_interest}
+
+    def _keep(self, instance: dg.DagsterInstance, log: logging.Logger) -> None:
+        planned: dict[str, list[int]] = {}
+        for event, run in self._run.items():
+            planned.setdefault(run, []).append(event)
+        self._memory.keep(instance, log, KeptAttempts.model_construct(planned=planned, failed_at=self._failed_at))
+
+    def _read_runs(self, instance: dg.DagsterInstance, planned: Mapping[int, Stage]) -> None:
+        unread = islice((each for each in planned.items() if each[0] not in self._run), EVENTS_PER_TICK)
         by_stage: dict[Stage, list[int]] = {}
-        for stage, event in unread:
+        for event, stage in unread:
             by_stage.setdefault(stage, []).append(event)
         for stage, events in by_stage.items():
             for chunk in chunks(events, EVENTS_PER_QUERY):
-                wanted = dg.EventRecordsFilter(
-                    dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.AssetKey(stage.value), storage_ids=chunk
-                )
-                for record in instance.event_log_storage.get_event_records(wanted, limit=len(chunk)):
-                    self._run[record.storage_id] = intern(record.run_id)
+                self._run |= _runs_of(instance, stage, chunk)
 
     def _look_up(self, instance: dg.DagsterInstance, runs: Iterable[str]) -> set[str]:
         """Find out where runs failed; returns those that have not ended."""
@@ -101,3 +136,12 @@ class Attempts:
             steps = {record.event_log_entry.step_key for record in records}
             self._failed_at[run] = frozenset(stage for stage in Stage if stage.value in steps)
         return going
+
+
+def _runs_of(instance: dg.DagsterInstance, stage: Stage, events: Sequence[int]) -> dict[int, str]:
+    """The runs of events that planned a stage."""
+    wanted = dg.EventRecordsFilter(
+        dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.AssetKey(stage.value), storage_ids=events
+    )
+    records = instance.event_log_storage.get_event_records(wanted, limit=len(events))
+    return {record.storage_id: intern(record.run_id) for record in records}

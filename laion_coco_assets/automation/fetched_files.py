@@ -1,10 +1,15 @@
 """What files of fetched images say, for a schedule: each version of a file is opened once, so many a tick at most."""
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import dagster as dg
+from pydantic import Field
+
 from laion_coco_assets.assets.refetch import wanted_rows
+from laion_coco_assets.automation.memory import Kept, Memory
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import TRANSIENT
 from laion_coco_assets.shards.schemas import Stage
@@ -25,21 +30,59 @@ class FetchedFile:
     written: float = 0.0  # seconds since 1970
 
 
-class FetchedFiles:
-    """What is known of files, by their versions, for as long as the process lives."""
+class KeptFiles(Kept):
+    """What is known of a data folder's files, as a file has it."""
 
-    def __init__(self) -> None:
+    #: Version, then as in `FetchedFile`, by shard.
+    known: dict[str, tuple[str, int, int, float]] = Field(default_factory=dict)
+    unreadable: dict[str, str] = Field(default_factory=dict)
+
+
+class FetchedFiles:
+    """What is known of files, by their versions."""
+
+    def __init__(self, schedule: str) -> None:
+        self._memory = Memory(f"{schedule}.files", KeptFiles)
         self.known: dict[str, tuple[str, FetchedFile]] = {}
         self.unreadable: dict[str, str] = {}  # the one tried longest ago first
+
+    def recall(
+        self, instance: dg.DagsterInstance, log: logging.Logger, store: ShardStore, there: Collection[str]
+    ) -> None:
+        """Know what earlier ticks read of the shards' files that are there, and nothing else any more."""
+        kept = self._memory.recall(instance, log, _name(store))
+        if kept is not None:
+            self.known = {
+                shard: (version, FetchedFile(transient, refetches, written))
+                for shard, (version, transient, refetches, written) in kept.known.items()
+            }
+            self.unreadable = dict(kept.unreadable)
+        if there:  # else the folder is away, and may come back as it was
+            self.known = {shard: known for shard, known in self.known.items() if shard in there}
+            self.unreadable = {shard: version for shard, version in self.unreadable.items() if shard in there}
+
+    def keep(self, instance: dg.DagsterInstance, log: logging.Logger, store: ShardStore) -> None:
+        """Let later ticks know what is known."""
+        known = {
+            shard: (version, file.transient, file.refetches, file.written)
+            for shard, (version, file) in self.known.items()
+        }
+        kept = KeptFiles.model_construct(known=known, unreadable=self.unreadable)
+        self._memory.keep(instance, log, kept, _name(store))
 
 
 class Look:
     """One tick's look at the files of a data folder, over what is known of them."""
 
-    def __init__(self, store: ShardStore, files: FetchedFiles) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, log: logging.Logger, store: ShardStore, files: FetchedFiles
+    ) -> None:
+        self._instance = instance
+        self._log = log
         self._store = store
         self._files = files
         self._versions = _versions(store)
+        files.recall(instance, log, store, self._versions)
         self.opened = 0
         self.problems: list[str] = []
 
@@ -57,6 +100,11 @@ class Look:
         for shard in [each for each in self._files.unreadable if each in failed_before]:
             if file := self._file(shard):
                 yield shard, file
+
+    def keep(self) -> None:
+        """Let later ticks know what this one read, if it opened a file."""
+        if self.opened:
+            self._files.keep(self._instance, self._log, self._store)
 
     def _file(self, shard: str) -> FetchedFile | None:
         version = self._versions.get(shard)
@@ -77,6 +125,11 @@ class Look:
             return None
         self._files.known[shard] = (version, file)
         return file
+
+
+def _name(store: ShardStore) -> str:
+    """Of the data folder: two deployments may share an instance."""
+    return str(store.root.absolute())
 
 
 def _read(store: ShardStore, shard: str) -> FetchedFile:

@@ -14,6 +14,7 @@ from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 
+_NAME: Final = "missing_shards"
 _FETCH: Final = (Stage.FETCHED_IMAGES,)
 _MODELS: Final = tuple(stage for stage in Stage if stage not in _FETCH)
 
@@ -21,11 +22,11 @@ _MODELS: Final = tuple(stage for stage in Stage if stage not in _FETCH)
 def build_missing_shards(settings: Settings, profile: Profile) -> dg.ScheduleDefinition:
     """The schedule `missing_shards` for a profile; off until somebody turns it on."""
 
-    materialisations = Materialisations()
-    attempts = Attempts()
+    materialisations = Materialisations(_NAME)
+    attempts = Attempts(_NAME)
 
     @dg.schedule(
-        name="missing_shards",
+        name=_NAME,
         description="Requests runs for a bounded number of missing or stale shards: the models for those that are fetched, "
         "then fetching, as far ahead as it may.",
         cron_schedule=settings.schedule_cron,
@@ -37,10 +38,13 @@ def build_missing_shards(settings: Settings, profile: Profile) -> dg.ScheduleDef
 
         A shard that is in a run now, or has failed in its last one, is left alone.
         """
-        shards = list(context.instance.get_dynamic_partitions(SHARDS.name or ""))
-        made = latest_materialisations(context.instance)
-        current = _current(context.instance, made, profile, materialisations)
-        alone = attempts.look(context.instance, made)
+        instance, log = context.instance, context.log
+        shards = list(instance.get_dynamic_partitions(SHARDS.name or ""))
+        made = latest_materialisations(instance)
+        materialisations.recall(instance, log, made)
+        current = _current(instance, made, profile, materialisations)
+        materialisations.keep(instance, log)
+        alone = attempts.look(instance, log, made)
         fetched = [shard for shard in shards if shard in current[Stage.FETCHED_IMAGES]]
         waiting = [shard for shard in fetched if any(shard not in current[stage] for stage in _MODELS)]
         missing = [shard for shard in shards if shard not in current[Stage.FETCHED_IMAGES]]
@@ -50,14 +54,14 @@ def build_missing_shards(settings: Settings, profile: Profile) -> dg.ScheduleDef
         most = settings.schedule_shards
         to_models = [shard for shard in waiting if shard not in alone][:most]
         to_fetch = [shard for shard in missing if shard not in alone][: min(most, room)]
-        context.log.info(
+        log.info(
             f"{len(shards)} shards: {len(fetched) - len(waiting)} published, {len(waiting)} fetched and waiting, "
             f"{len(missing)} to fetch, room for {room}; left alone are {len(alone.in_runs.intersection(waiting + missing))} "
             f"in a run now and {len(alone.failed.intersection(waiting + missing))} that failed (materialise those by hand)"
         )
-        context.log.info(f"to the models: {named(to_models)}; to fetch: {named(to_fetch)}")
+        log.info(f"to the models: {named(to_models)}; to fetch: {named(to_fetch)}")
         requests = [
-            run_request("missing_shards", stages, span)
+            run_request(_NAME, stages, span)
             for stages, chosen in ((_MODELS, to_models), (_FETCH, to_fetch))
             for span in spans(shards, set(chosen), settings.shards_per_run)
         ]

@@ -19,18 +19,19 @@ from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import Profile
 from laion_coco_assets.shards.schemas import Stage
 
+_NAME: Final = "refetch_transient"
 _STAGE: Final = Stage.FETCHED_IMAGES
 
 
 def build_refetch_transient(settings: Settings, profile: Profile) -> dg.ScheduleDefinition:
     """The schedule `refetch_transient` for a profile; off until somebody turns it on."""
 
-    materialisations = Materialisations()
-    attempts = Attempts()
-    files = FetchedFiles()
+    materialisations = Materialisations(_NAME)
+    attempts = Attempts(_NAME)
+    files = FetchedFiles(_NAME)
 
     @dg.schedule(
-        name="refetch_transient",
+        name=_NAME,
         description="Asks again for transient failures of a bounded number of shards that were fetched a while ago.",
         cron_schedule=settings.refetch_cron,
         target=dg.AssetSelection.assets(_STAGE.value),
@@ -43,31 +44,34 @@ def build_refetch_transient(settings: Settings, profile: Profile) -> dg.Schedule
 
         A shard that is in a run now, or has failed at any stage in its last one, is left alone.
         """
-        instance = context.instance
+        instance, log = context.instance, context.log
         shards = list(instance.get_dynamic_partitions(SHARDS.name or ""))
         before = context.scheduled_execution_time - timedelta(days=settings.refetch_after_days)
         made = latest_materialisations(instance)
+        materialisations.recall(instance, log, {_STAGE: made[_STAGE]})
         materialisations.read(instance, _STAGE, made[_STAGE].values(), EVENTS_PER_TICK)
+        materialisations.keep(instance, log)
         old = _made_before(shards, made[_STAGE], materialisations, fingerprints(profile)[_STAGE], before.timestamp())
-        alone = attempts.look(instance, made)
+        alone = attempts.look(instance, log, made)
         due = [shard for shard in old if shard not in alone]
-        look = Look(store.get(), files)
+        look = Look(instance, log, store.get(), files)
         worth_it = (
             shard
             for shard, file in look.at(due)
             if file.transient and file.refetches < settings.refetch_times and file.written <= before.timestamp()
         )
         chosen = list(islice(worth_it, settings.refetch_shards))
-        context.log.info(
+        look.keep()
+        log.info(
             f"{len(shards)} shards: {len(old)} were fetched {settings.refetch_after_days:g} days ago or more, "
             f"{len(old) - len(due)} of them in a run now or failed in their last one; {look.opened} files opened, "
             f"{len(files.unreadable)} can not be read"
         )
         for problem in look.problems:
-            context.log.warning(problem)
-        context.log.info(f"to ask again: {named(chosen)}")
+            log.warning(problem)
+        log.info(f"to ask again: {named(chosen)}")
         requests = [
-            run_request("refetch_transient", [_STAGE], span, {_STAGE: {"retry": [TRANSIENT_NAME]}})
+            run_request(_NAME, [_STAGE], span, {_STAGE: {"retry": [TRANSIENT_NAME]}})
             for span in spans(shards, set(chosen), settings.shards_per_run)
         ]
         return requests or dg.SkipReason(

@@ -15,7 +15,7 @@ from laion_coco_assets.simulation.instance import Simulation
 
 
 class Ticks:
-    """The three automations of one code location: what they read of events they know in their next tick."""
+    """The three automations of one code server: what they read of events all later ones know."""
 
     def __init__(self, simulation: Simulation) -> None:
         settings = simulation.settings
