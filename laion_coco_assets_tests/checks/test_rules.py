@@ -11,13 +11,22 @@ import yaml
 
 from laion_coco_assets.checks.drift import Drift
 from laion_coco_assets.checks.results import Status
-from laion_coco_assets.checks.rules import Rule, Scope, Severity, all_rules
+from laion_coco_assets.checks.rules import Scope, Severity, all_rules
 from laion_coco_assets.checks.run import ALL_SHARDS, check_across, check_shard
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, Stage
 from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets_tests.checks.mutations import ACROSS, DRIFTS, MUTATIONS, SHARD, plant, table, tamper
+from laion_coco_assets_tests.checks.mutations import (
+    ACROSS,
+    DRIFTS,
+    FURTHER,
+    MUTATIONS,
+    SHARD,
+    plant,
+    table,
+    tamper,
+)
 from laion_coco_assets_tests.conftest import DemoRun
 from laion_coco_assets_tests.dagster_server import ROOT
 from laion_coco_assets_tests.test_cli import laion_coco
@@ -60,14 +69,21 @@ def test_a_shard_whose_name_looks_like_a_pattern_is_checked_by_its_own_files(
 
 
 def test_every_rule_has_a_mutation() -> None:
-    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS, *DRIFTS, *BY_LIST}
+    assert {rule.name for rule in all_rules()} == {
+        *MUTATIONS,
+        *ACROSS,
+        *DRIFTS,
+        *BY_LIST,
+        *(each.rule for each in FURTHER.values()),
+    }
 
 
-@pytest.mark.parametrize("rule", [rule for rule in all_rules() if rule.name not in BY_LIST], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("name", [*MUTATIONS, *ACROSS, *DRIFTS, *FURTHER])
 def test_a_violation_is_caught_by_exactly_its_rule(
-    rule: Rule, copy: ShardStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, copy: ShardStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plant(copy, rule.name)
+    (rule,) = [each for each in all_rules() if each.name == (FURTHER[name].rule if name in FURTHER else name)]
+    plant(copy, name)
     code = laion_coco("check", "--data-dir", str(copy.root), "--profile", "demo", monkeypatch=monkeypatch)
     printed = [line.split("\t") for line in capsys.readouterr().out.splitlines() if "\t" in line]
     offenders = [dict(zip(printed[0], line, strict=True)) for line in printed[1:]]
