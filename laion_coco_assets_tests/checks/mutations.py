@@ -157,6 +157,10 @@ def is_published(row: Row) -> bool:
     return row["status"] == "published"
 
 
+def has_alt_text(row: Row) -> bool:
+    return row["alt_text_similarity_vit_l_14"] is not None
+
+
 def at(name: str, i: int, value: Any) -> Callable[[Row], list[Any]]:
     """The row's list of this name with another value at one place."""
 
@@ -166,6 +170,36 @@ def at(name: str, i: int, value: Any) -> Callable[[Row], list[Any]]:
         return values
 
     return changed
+
+
+def at_winner(value: Any) -> Callable[[Row], list[Any]]:
+    """The second ranker's scores with another one for the winner."""
+    return lambda row: at("rn50x64_similarities", row["all_captions"].index(row["top_caption"]), value)(row)
+
+
+def wins(place: int) -> Callable[[Row], bool]:
+    """Whether the top caption is the one at this place of all captions, of which there are more than the five kept."""
+    return lambda row: len(row["all_captions"]) > 5 and row["top_caption"] == row["all_captions"][place]
+
+
+def loses(place: int) -> Callable[[Row], bool]:
+    return lambda row: len(row["all_captions"]) > 5 and not wins(place)(row)
+
+
+def one_ranker(found: Rows) -> None:
+    """What a profile without a second ranker publishes."""
+    for row in found:
+        row.update(rn50x64_similarities=None, alt_text_similarity_rn50x64=None, top_caption=row["all_captions"][0])
+
+
+def both(*edits: Callable[[Rows], None]) -> Change:
+    """One change of the rows behind the other."""
+
+    def edit(found: Rows) -> None:
+        for each in edits:
+            each(found)
+
+    return rows(edit)
 
 
 #: For each rule of a shard a file to tamper with, and how.
@@ -194,6 +228,7 @@ MUTATIONS: dict[str, tuple[str, Change]] = {
     "rn50x64_final_fingerprint": (Stage.RN50X64_FINAL, metadata(fingerprint="0" * 32)),
     "rn50x64_final_winner": (Stage.RN50X64_FINAL, rows(first(caption="another"))),
     "ledger_columns": (LEDGER, table(lambda found: found.drop_columns(["detail"]))),
+    "ledger_fingerprint": (LEDGER, metadata(fingerprint="0" * 32)),
     "published_all_scores": (Stage.PUBLISHED, rows(first(all_multiplicities=lambda row: [each + 1 for each in row["all_multiplicities"]]))),
     "published_captions": (Stage.PUBLISHED, rows(unsorted_tail)),
     "published_carried_over": (Stage.PUBLISHED, rows(first(WIDTH=1))),
@@ -245,11 +280,22 @@ def _alt_text(stage: str, rule: str, score: float) -> Mutation:
     return Mutation(f"{stage}_{rule}", {stage: change}, until(stage))
 
 
+def _published(rule: str, *edits: Callable[[Rows], None]) -> Mutation:
+    return Mutation(f"published_{rule}", {Stage.PUBLISHED: both(*edits)}, IN_GIT)
+
+
+def _of_both(rule: str, **values: Any) -> Mutation:
+    changes = {Stage.PUBLISHED: rows(first(**values)), LEDGER: rows(first(is_published, **values))}
+    return Mutation(f"published_{rule}", changes, IN_GIT)
+
+
 def _ledger(rule: str, edit: Callable[[Rows], None], left: tuple[str, ...] = IN_GIT) -> Mutation:
     return Mutation(f"published_{rule}", {LEDGER: rows(edit)}, left)
 
 
 _ANOTHER_INPUT = metadata(inputs='{"fetched_images": "another"}')
+_TRUNCATED = lambda row: row["reason"] == "truncated"  # noqa: E731
+
 #: Further mutations, each of which one rule must catch, by what they do.
 FURTHER: dict[str, Mutation] = {
     "an image without a format": _fetched(format=None),
@@ -267,7 +313,45 @@ FURTHER: dict[str, Mutation] = {
     **{f"{stage} of nothing": _no_inputs(stage) for stage in list(Stage)[:-1]},
     "published of nothing": Mutation("published_fingerprint", {each: metadata(inputs="{}") for each in IN_GIT}),
     "published and ledger of another file": Mutation("published_fingerprint", dict.fromkeys(IN_GIT, _ANOTHER_INPUT)),
+    "a ledger of another file": Mutation("ledger_fingerprint", {LEDGER: _ANOTHER_INPUT}),
+    "another alt text": _published("sample_id", first(has_alt_text, TEXT="another")),
+    "no URL, in the ledger either": _of_both("sample_id", URL=None),
+    "another sample_id, in the ledger too": _of_both("sample_id", sample_id="0" * 32),
+    "another order": Mutation("published_matches_ledger", {Stage.PUBLISHED: rows(swap(0, 1))}),
+    "another URL in the ledger": _ledger("matches_ledger", first(is_published, URL="http://another.test/")),
+    "a detail of what is published": _ledger("ledger_reasons", first(is_published, detail="all is well")),
     "a stage that there is not": _ledger("ledger_reasons", first(lambda row: row["reason"], stage="nowhere")),
+    "another stage of what is published": _ledger("ledger_reasons", first(is_published, stage="rn50x64_final")),
+    "another stage with the same reason": Mutation(
+        "published_ledger_agrees",
+        {
+            Stage.FETCHED_IMAGES: rows(first(_TRUNCATED, reason="decode_error")),
+            LEDGER: rows(first(_TRUNCATED, reason="decode_error", stage="blip_candidates")),
+        },
+    ),
+    "another sample_id of what is rejected": _ledger("ledger_agrees", first(lambda row: row["reason"] == "http_4xx", sample_id="0" * 32), (*Stage, LEDGER)),
+    "another winner": _published("captions", first(loses(1), top_caption=lambda row: row["all_captions"][1])),
+    "another winner with one ranker": _published("captions", one_ranker, first(top_caption=lambda row: row["all_captions"][1])),
+    "a caption that is blank": _published("captions", first(loses(-1), all_captions=at("all_captions", -1, "\u3000"))),
+    "a caption that is null": _published("captions", first(loses(-1), all_captions=at("all_captions", -1, None))),
+    "a published multiplicity that is null": _published("captions", first(all_multiplicities=at("all_multiplicities", -1, None))),
+    "a published multiplicity of 0": _published("captions", first(all_multiplicities=at("all_multiplicities", -1, 0))),
+    "a similarity that is null": _published("scores", first(all_similarities=at("all_similarities", -1, None))),
+    "a similarity that is no number": _published("scores", first(all_similarities=at("all_similarities", 0, math.nan))),
+    "a similarity out of range": _published("scores", first(all_similarities=at("all_similarities", 0, 1.5))),
+    "no final scores": _published("scores", first(wins(0), rn50x64_similarities=None)),
+    "no final scores in a list": _published("scores", first(wins(0), rn50x64_similarities=[])),
+    "a final score too few": _published("scores", first(loses(4), rn50x64_similarities=lambda row: row["rn50x64_similarities"][:-1])),
+    "a final score that is null": _published("scores", first(loses(4), rn50x64_similarities=at("rn50x64_similarities", 4, None))),
+    "a final score that is no number": _published("scores", first(rn50x64_similarities=at_winner(math.nan))),
+    "a final score out of range": _published("scores", first(rn50x64_similarities=at_winner(1.5))),
+    "no score of the alt text": _published("scores", first(has_alt_text, alt_text_similarity_vit_l_14=None)),
+    "no final score of the alt text": _published("scores", first(has_alt_text, alt_text_similarity_rn50x64=None)),
+    "a score of no alt text": _published("scores", first(lambda row: not has_alt_text(row), alt_text_similarity_vit_l_14=0.2)),
+    "a final score of no alt text": _published("scores", first(lambda row: not has_alt_text(row), alt_text_similarity_rn50x64=0.2)),
+    "a final score of the alt text with one ranker": _published("scores", one_ranker, first(has_alt_text, alt_text_similarity_rn50x64=0.2)),
+    "a published score of the alt text out of range": _published("scores", first(has_alt_text, alt_text_similarity_vit_l_14=-1.5)),
+    "a published final score of the alt text that is no number": _published("scores", first(has_alt_text, alt_text_similarity_rn50x64=math.nan)),
 }  # fmt: skip
 
 #: For each rule across shards the files that a second shard has of the first, and how one of them is tampered with.

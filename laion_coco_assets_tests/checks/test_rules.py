@@ -21,9 +21,12 @@ from laion_coco_assets_tests.checks.mutations import (
     ACROSS,
     DRIFTS,
     FURTHER,
+    IN_GIT,
     MUTATIONS,
     SHARD,
+    one_ranker,
     plant,
+    rows,
     table,
     tamper,
 )
@@ -124,6 +127,26 @@ def test_the_workflow_checks_what_a_repository_holds_and_fails_with_it(copy: Sha
     failed = run(command)
     assert failed.returncode == 1
     assert "published_captions\tdemo-00000\t" in failed.stdout
+
+
+def test_what_one_ranker_decided_breaks_no_rule(copy: ShardStore) -> None:
+    tamper(copy, Stage.PUBLISHED, rows(one_ranker))
+    for stage in set(Stage).difference(IN_GIT):
+        Path(copy.path(stage, SHARD).path).unlink()
+    results = check_shard(copy, SHARD, all_rules())
+    assert {each.rule.name: each.offenders for each in results if each.status == Status.FAILED} == {}
+    assert {each.rule.name for each in results if each.status == Status.PASSED} >= {
+        "published_captions",
+        "published_scores",
+    }
+
+
+def test_a_ledger_row_of_another_sample_is_told_as_one(copy: ShardStore) -> None:
+    plant(copy, "another sample_id of what is rejected")
+    (found,) = [each for each in check_shard(copy, SHARD, all_rules()) if each.status == Status.FAILED]
+    ((expected, actual),) = [(each.expected, each.actual) for each in found.offenders]
+    assert expected.startswith("sample_id ")
+    assert actual.endswith(": sample_id " + "0" * 32)
 
 
 def test_a_file_that_is_not_there_is_skipped_with_its_name(copy: ShardStore) -> None:
