@@ -63,6 +63,17 @@ def metadata(**values: str) -> Change:
     return change
 
 
+def nulled(name: str) -> Change:
+    """Every value of a column is null, whatever its contract says."""
+
+    def change(found: pa.Table, _: dict[str, str]) -> pa.Table:
+        i = found.schema.get_field_index(name)
+        field = found.schema.field(i).with_nullable(True)
+        return found.set_column(i, field, pa.nulls(len(found), field.type))
+
+    return change
+
+
 def first(condition: Callable[[Row], Any] = lambda _: True, **values: Any) -> Callable[[Rows], None]:
     """Set values of the first row for which the condition holds."""
 

@@ -24,6 +24,9 @@ from laion_coco_assets_tests.checks.mutations import (
     IN_GIT,
     MUTATIONS,
     SHARD,
+    Change,
+    metadata,
+    nulled,
     one_ranker,
     plant,
     rows,
@@ -94,6 +97,28 @@ def test_a_violation_is_caught_by_exactly_its_rule(
     assert {each["shard"] for each in offenders} == {ALL_SHARDS if rule.scope == Scope.ALL else SHARD}
     assert all(each["expected"] and each["actual"] for each in offenders)
     assert code == (1 if rule.severity == Severity.ERROR else 0)
+
+
+@pytest.mark.parametrize(
+    ("stage", "change"),
+    [
+        *((stage, nulled("row")) for stage in (*list(Stage)[:-1], LEDGER)),
+        (Stage.FETCHED_IMAGES, nulled("URL")),
+        (Stage.BLIP_CANDIDATES, nulled("captions")),
+        (Stage.CLIP_L_TOP5, nulled("scores")),
+        (Stage.CLIP_L_TOP5, nulled("top")),
+        (Stage.RN50X64_FINAL, metadata(settings="null")),
+        (Stage.PUBLISHED, nulled("top_caption")),
+        (Stage.PUBLISHED, nulled("sample_id")),
+        (LEDGER, nulled("stage")),
+    ],
+)
+def test_a_violation_is_told_whatever_is_null(stage: str, change: Change, copy: ShardStore) -> None:
+    tamper(copy, stage, change)
+    offenders = [offender for each in check_shard(copy, SHARD, all_rules()) for offender in each.offenders]
+    assert offenders
+    assert [each for each in offenders if not (each.expected and each.actual)] == []
+    assert "a file that can be read" not in {each.expected for each in offenders}
 
 
 def test_the_workflow_checks_what_a_repository_holds_and_fails_with_it(copy: ShardStore, tmp_path: Path) -> None:
