@@ -1,4 +1,4 @@
--- description: The file names the settings and the input files it was made with, and they are the ones there are now (invariants 2 and 4).
+-- description: The file names its settings, the profile's where one is given, and the files it was made from (fetched_images), the ones there are now (invariants 2 and 4).
 -- severity: error
 -- stage: blip_candidates
 SELECT NULL AS sample_id, 'a fingerprint in the parquet metadata' AS expected, 'none' AS actual
@@ -10,3 +10,7 @@ UNION ALL
 SELECT NULL, 'made from ' || inputs.input || ' ' || files.content || ', the file there now', 'made from ' || inputs.input || ' ' || inputs.content
 FROM inputs JOIN files ON files.stage = inputs.input
 WHERE inputs.stage = 'blip_candidates' AND inputs.content <> files.content
+UNION ALL
+SELECT NULL, 'the content of ' || input || ', from which it was made, in the parquet metadata', 'none'
+FROM (SELECT unnest(['fetched_images']) AS input)
+WHERE input NOT IN (SELECT input FROM inputs WHERE stage = 'blip_candidates' AND content <> '')

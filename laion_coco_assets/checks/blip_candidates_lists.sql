@@ -1,7 +1,7 @@
 -- description: Captions are distinct and not blank; multiplicities and token counts go with them and add up to no more than was drawn.
 -- severity: error
 -- stage: blip_candidates
-SELECT sample_id, problem.expected, 'row ' || row || ': ' || problem.actual AS actual
+SELECT sample_id, problem.expected, 'row ' || coalesce(row::VARCHAR, 'null') || ': ' || problem.actual AS actual
 FROM (
     SELECT sample_id, row, CASE
         WHEN captions IS NULL OR multiplicities IS NULL OR token_counts IS NULL THEN {'expected': 'three lists', 'actual': 'a list is null'}
@@ -9,10 +9,10 @@ FROM (
             {'expected': 'lists of one length', 'actual': len(captions) || ' captions, ' || len(multiplicities) || ' multiplicities, ' || len(token_counts) || ' token counts'}
         WHEN len(list_distinct(captions)) <> len(captions) THEN {'expected': 'distinct captions', 'actual': len(list_distinct(captions)) || ' distinct ones of ' || len(captions)}
         WHEN len(list_filter(captions, lambda caption: coalesce(trim(caption), '') = '')) > 0 THEN {'expected': 'captions with text', 'actual': 'a blank caption'}
-        WHEN coalesce(list_min(multiplicities), 1) < 1 THEN {'expected': 'multiplicities of at least 1', 'actual': list_min(multiplicities)::VARCHAR}
+        WHEN len(list_filter(multiplicities, lambda times: NOT coalesce(times >= 1, false))) > 0 THEN {'expected': 'multiplicities of at least 1', 'actual': multiplicities::VARCHAR}
         WHEN coalesce(list_sum(multiplicities), 0) > drawn THEN {'expected': 'multiplicities that add up to at most ' || drawn || ', the number drawn', 'actual': list_sum(multiplicities)::VARCHAR}
-        WHEN coalesce(list_min(token_counts), 1) < 1 OR coalesce(list_max(token_counts), 1) > longest THEN
-            {'expected': 'token counts from 1 to ' || longest, 'actual': list_min(token_counts) || ' to ' || list_max(token_counts)}
+        WHEN len(list_filter(token_counts, lambda tokens: NOT coalesce(tokens >= 1, false) OR tokens > longest)) > 0 THEN
+            {'expected': 'token counts from 1 to ' || coalesce(longest::VARCHAR, 'a number that is not on record'), 'actual': token_counts::VARCHAR}
         WHEN (reason IS NULL) = (len(captions) = 0) THEN {'expected': 'captions, or a reason why there are none', 'actual': len(captions) || ' captions, reason ' || coalesce(reason, 'none')}
         WHEN reason NOT IN (SELECT reason FROM reasons WHERE stage = 'blip_candidates') THEN {'expected': 'a reason of the closed list', 'actual': 'reason ' || reason}
     END AS problem

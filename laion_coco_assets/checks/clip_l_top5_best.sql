@@ -1,8 +1,9 @@
--- description: The kept captions are the best by score, best first, ties in sampling order, and stand there with their texts and scores.
+-- description: The kept captions are the best by score, as many as the settings say, best first, ties in sampling order, and stand there with their texts and scores.
 -- severity: error
 -- stage: clip_l_top5
 -- needs: blip_candidates
-SELECT sample_id, best.i::VARCHAR || ' by index, with their texts and scores' AS expected, 'row ' || row || ': ' || "top"::VARCHAR || CASE
+SELECT sample_id, coalesce(best.i::VARCHAR, 'scores') || ' by index, with their texts and scores' AS expected,
+    'row ' || coalesce(row::VARCHAR, 'null') || ': ' || coalesce("top"::VARCHAR, 'null') || CASE
         WHEN "top"::BIGINT[] IS DISTINCT FROM best.i THEN ''
         WHEN top_captions IS DISTINCT FROM best.caption THEN ' with other texts'
         ELSE ' with other scores'
@@ -19,7 +20,10 @@ FROM (
             lambda each: each.i
         ) AS best
         FROM clip_l_top5 JOIN blip_candidates USING (row, sample_id),
-            (SELECT (settings ->> 'keep')::BIGINT AS keep FROM files WHERE stage = 'clip_l_top5')
+            (SELECT (settings ->> 'keep')::BIGINT AS keep FROM files WHERE stage = 'clip_l_top5' AND (settings ->> 'keep') IS NOT NULL)
     )
 )
 WHERE ("top"::BIGINT[], top_captions, top_scores) IS DISTINCT FROM (best.i, best.caption, best.score)
+UNION ALL
+SELECT NULL, 'how many are kept, in the settings in the parquet metadata', 'none'
+FROM files WHERE stage = 'clip_l_top5' AND (settings ->> 'keep') IS NULL

@@ -1,7 +1,7 @@
 -- description: Every source row is there once, in source order (invariant 1).
 -- severity: error
 -- stage: fetched_images
-SELECT sample_id, 'row ' || position || ' at position ' || position AS expected, 'row ' || row AS actual
+SELECT sample_id, 'row ' || position || ' at position ' || position AS expected, 'row ' || coalesce(row::VARCHAR, 'null') AS actual
 FROM (SELECT sample_id, row, file_row_number AS position FROM fetched_images)
 WHERE row IS DISTINCT FROM position
 UNION ALL

@@ -2,12 +2,12 @@
 -- severity: error
 -- stage: fetched_images
 SELECT sample_id, CASE WHEN nth > 1 THEN 'reason duplicate_url: the URL stood before' ELSE 'another reason, or none: the URL stands here first' END AS expected,
-    'row ' || row || ': reason ' || coalesce(reason, 'none') AS actual
+    'row ' || coalesce(row::VARCHAR, 'null') || ': reason ' || coalesce(reason, 'none') AS actual
 FROM (
     SELECT *, row_number() OVER (PARTITION BY bare ORDER BY row) AS nth
     FROM (
         -- As fetching counts: blanks around a URL and its fragment make no other URL.
-        SELECT *, split_part(regexp_replace(URL, '^[\s\p{Z}\x1c-\x1f\x{85}\x0b]+|[\s\p{Z}\x1c-\x1f\x{85}\x0b]+$', '', 'g'), '#', 1) AS bare
+        SELECT *, split_part(regexp_replace(coalesce(URL, ''), '^[\s\p{Z}\x1c-\x1f\x{85}\x0b]+|[\s\p{Z}\x1c-\x1f\x{85}\x0b]+$', '', 'g'), '#', 1) AS bare
         FROM fetched_images
     )
     WHERE bare <> ''

@@ -2,7 +2,7 @@
 -- severity: error
 -- stage: fetched_images
 SELECT sample_id, 'ok with an image and its sha256, or rejected without them for a reason of the closed list' AS expected,
-    'row ' || row || ': ' || coalesce(status, 'no status') || ', reason ' || coalesce(reason, 'none')
+    'row ' || coalesce(row::VARCHAR, 'null') || ': ' || coalesce(status, 'no status') || ', reason ' || coalesce(reason, 'none')
     || CASE WHEN image IS NULL THEN ', no image' ELSE ', an image' END
     || CASE WHEN sha256 IS NULL THEN ', no sha256' ELSE ', a sha256' END AS actual
 FROM fetched_images

@@ -23,5 +23,7 @@ FROM (
         JOIN clip_l_top5 AS ranked USING (row, sample_id)
         JOIN rn50x64_final AS final USING (row, sample_id)
     ) AS made USING (sample_id)
+    -- Rows without a URL, of a source that brings images along, may share a sample_id: the one that fits best is its own.
+    QUALIFY row_number() OVER (PARTITION BY published.file_row_number ORDER BY differing IS NOT NULL) = 1
 )
 WHERE differing IS NOT NULL

@@ -17,5 +17,7 @@ FROM (
     ], lambda each: each.origin IS DISTINCT FROM each.carried) AS differing
     FROM published AS row
     LEFT JOIN (SELECT * FROM fetched_images WHERE status = 'ok') AS origin USING (sample_id)
+    -- Rows without a URL, of a source that brings images along, may share a sample_id: the one that fits best is its own.
+    QUALIFY row_number() OVER (PARTITION BY row.file_row_number ORDER BY len(differing)) = 1
 )
 WHERE len(differing) > 0

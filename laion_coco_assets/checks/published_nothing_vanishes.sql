@@ -2,7 +2,7 @@
 -- severity: error
 -- stage: published
 -- needs: ledger
-SELECT sample_id, 'row ' || position || ' at position ' || position AS expected, 'row ' || row AS actual
+SELECT sample_id, 'row ' || position || ' at position ' || position AS expected, 'row ' || coalesce(row::VARCHAR, 'null') AS actual
 FROM (SELECT sample_id, row, file_row_number AS position FROM ledger)
 WHERE row IS DISTINCT FROM position
 UNION ALL

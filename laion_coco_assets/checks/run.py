@@ -11,6 +11,7 @@ from laion_coco_assets.checks.results import OFFENDERS_SHOWN, Offender, RuleResu
 from laion_coco_assets.checks.rules import Rule, Scope
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.reasons import Reason
+from laion_coco_assets.fetching.sniff import SUPPORTED
 from laion_coco_assets.publishing.removals import REMOVED, RemovalList
 from laion_coco_assets.shards.joining import stage_rows
 from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
@@ -44,6 +45,7 @@ _FILES: Final = pa.schema(
         ("settings", pa.string()),
         ("models", pa.string()),
         ("device", pa.string()),
+        ("brings_images", pa.bool_()),
     ]
 )
 _INPUTS: Final = pa.schema([(name, pa.string()) for name in ("stage", "shard", "input", "content")])
@@ -197,6 +199,7 @@ def _register(
     connection.register("inputs", pa.Table.from_pylist(inputs, _INPUTS))
     reasons = [{"stage": stage, "reason": reason} for stage, listed in REASONS.items() for reason in listed]
     connection.register("reasons", pa.Table.from_pylist(reasons, _REASONS))
+    connection.register("formats", pa.table({"format": pa.array(SUPPORTED)}))
     for table in ("contract", "columns"):
         connection.execute(f"CREATE TEMP TABLE {table} (stage VARCHAR, position BIGINT, name VARCHAR, type VARCHAR)")
     return {stage for stage in SCHEMAS if not _register_stage(connection, store, stage, infos, strict=strict)}
@@ -258,6 +261,7 @@ def _file_rows(
             "settings": json.dumps(info.metadata.get("settings")),
             "models": json.dumps(info.metadata.get("models")),
             "device": info.metadata.get("device"),
+            "brings_images": info.metadata.get("brings_images"),
         }
 
 

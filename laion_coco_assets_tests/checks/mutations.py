@@ -1,7 +1,10 @@
 """For each rule a change of the demo's files that this rule must catch, and no other."""
 
+import hashlib
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_coco_assets.shards.schemas import LEDGER, Stage
+from laion_coco_assets.shards.source import sample_id
 from laion_coco_assets.shards.store import ShardStore
 
 Row = dict[str, Any]
@@ -55,6 +59,17 @@ def metadata(**values: str) -> Change:
     def change(found: pa.Table, said: dict[str, str]) -> pa.Table:
         said.update({f"laion_coco.{name}": value for name, value in values.items()})
         return found
+
+    return change
+
+
+def nulled(name: str) -> Change:
+    """Every value of a column is null, whatever its contract says."""
+
+    def change(found: pa.Table, _: dict[str, str]) -> pa.Table:
+        i = found.schema.get_field_index(name)
+        field = found.schema.field(i).with_nullable(True)
+        return found.set_column(i, field, pa.nulls(len(found), field.type))
 
     return change
 
@@ -122,12 +137,16 @@ def top_captions(said: Callable[[Rows, int], str]) -> Callable[[Rows], None]:
     return edit
 
 
-def other_samples(mark: str) -> Change:
-    """Other sample_ids, the same in all files of a shard: a sample is published in one shard."""
+def other_samples(store: ShardStore, mark: str) -> Change:
+    """Other URLs and so sample_ids, the same in `published` and its ledger: a sample is published in one shard."""
+    published = pq.read_table(store.path(Stage.PUBLISHED, SHARD).path, columns=["sample_id", "TEXT"]).to_pylist()
+    texts = {row["sample_id"]: row["TEXT"] for row in published}
 
     def edit(found: Rows) -> None:
         for row in found:
-            row["sample_id"] = mark + row["sample_id"][len(mark) :]
+            if row["sample_id"] in texts:
+                text, row["URL"] = texts[row["sample_id"]], f"{row['URL']}?{mark}"
+                row["sample_id"] = sample_id(row["URL"], text)
 
     return rows(edit)
 
@@ -145,10 +164,60 @@ def ok(row: Row) -> bool:
     return row["status"] == "ok"
 
 
+def is_published(row: Row) -> bool:
+    return row["status"] == "published"
+
+
+def has_alt_text(row: Row) -> bool:
+    return row["alt_text_similarity_vit_l_14"] is not None
+
+
+def at(name: str, i: int, value: Any) -> Callable[[Row], list[Any]]:
+    """The row's list of this name with another value at one place."""
+
+    def changed(row: Row) -> list[Any]:
+        values = list(row[name])
+        values[i] = value
+        return values
+
+    return changed
+
+
+def at_winner(value: Any) -> Callable[[Row], list[Any]]:
+    """The second ranker's scores with another one for the winner."""
+    return lambda row: at("rn50x64_similarities", row["all_captions"].index(row["top_caption"]), value)(row)
+
+
+def wins(place: int) -> Callable[[Row], bool]:
+    """Whether the top caption is the one at this place of all captions, of which there are more than the five kept."""
+    return lambda row: len(row["all_captions"]) > 5 and row["top_caption"] == row["all_captions"][place]
+
+
+def loses(place: int) -> Callable[[Row], bool]:
+    return lambda row: len(row["all_captions"]) > 5 and not wins(place)(row)
+
+
+def one_ranker(found: Rows) -> None:
+    """What a profile without a second ranker publishes."""
+    for row in found:
+        row.update(rn50x64_similarities=None, alt_text_similarity_rn50x64=None, top_caption=row["all_captions"][0])
+
+
+def both(*edits: Callable[[Rows], None]) -> Change:
+    """One change of the rows behind the other."""
+
+    def edit(found: Rows) -> None:
+        for each in edits:
+            each(found)
+
+    return rows(edit)
+
+
 #: For each rule of a shard a file to tamper with, and how.
 MUTATIONS: dict[str, tuple[str, Change]] = {
     "fetched_images_columns": (Stage.FETCHED_IMAGES, table(lambda found: found.drop_columns(["final_url"]))),
     "fetched_images_content": (Stage.FETCHED_IMAGES, rows(first(ok, image=lambda row: row["image"] + b"!"))),
+    "fetched_images_described": (Stage.FETCHED_IMAGES, rows(first(ok, format="BMP"))),
     "fetched_images_every_source_row": (Stage.FETCHED_IMAGES, rows(swap(0, 1))),
     "fetched_images_fingerprint": (Stage.FETCHED_IMAGES, metadata(fingerprint="0" * 32)),
     "fetched_images_once_per_url": (Stage.FETCHED_IMAGES, rows(first(lambda row: row["reason"] == "duplicate_url", reason="timeout"))),
@@ -170,18 +239,130 @@ MUTATIONS: dict[str, tuple[str, Change]] = {
     "rn50x64_final_fingerprint": (Stage.RN50X64_FINAL, metadata(fingerprint="0" * 32)),
     "rn50x64_final_winner": (Stage.RN50X64_FINAL, rows(first(caption="another"))),
     "ledger_columns": (LEDGER, table(lambda found: found.drop_columns(["detail"]))),
-    "published_all_scores": (Stage.PUBLISHED, rows(first(rn50x64_similarities=lambda row: row["rn50x64_similarities"][:-1]))),
+    "ledger_fingerprint": (LEDGER, metadata(fingerprint="0" * 32)),
+    "published_all_scores": (Stage.PUBLISHED, rows(first(all_multiplicities=lambda row: [each + 1 for each in row["all_multiplicities"]]))),
     "published_captions": (Stage.PUBLISHED, rows(unsorted_tail)),
     "published_carried_over": (Stage.PUBLISHED, rows(first(WIDTH=1))),
     "published_columns": (Stage.PUBLISHED, table(lambda found: found.select([found.num_columns - 1, *range(found.num_columns - 1)]))),
-    "published_fingerprint": (Stage.PUBLISHED, metadata(inputs='{"fetched_images": "another"}')),
     "published_ledger_agrees": (LEDGER, rows(first(lambda row: row["reason"] == "http_4xx", reason="dns"))),
-    "published_ledger_reasons": (LEDGER, rows(first(lambda row: row["reason"], stage="nowhere"))),
     "published_matches_ledger": (Stage.PUBLISHED, rows(replace(0, 1))),
     "published_nothing_vanishes": (LEDGER, rows(without_last)),
     "published_repetition": (Stage.PUBLISHED, rows(top_captions(lambda *_: "a hat on top of a hat"))),
     "published_whole_shard": (Stage.PUBLISHED, metadata(max_samples="100")),
     "published_row_fingerprint": (Stage.PUBLISHED, rows(first(fingerprint="0" * 32))),
+}  # fmt: skip
+
+
+def until(stage: str) -> tuple[str, ...]:
+    """The stages up to this one, as if the run had ended there."""
+    order = list(Stage)
+    return tuple(order[: order.index(Stage(stage)) + 1])
+
+
+#: What docs/checks-workflow.yml has in git.
+IN_GIT: tuple[str, ...] = (Stage.PUBLISHED, LEDGER)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Changes that one rule must catch, and no other, when only the files of `left` are there."""
+
+    rule: str
+    changes: Mapping[str, Change]
+    left: tuple[str, ...] = (*Stage, LEDGER)
+
+
+def _fetched(**values: Any) -> Mutation:
+    change = rows(first(ok, **values))
+    return Mutation("fetched_images_described", {Stage.FETCHED_IMAGES: change}, until(Stage.FETCHED_IMAGES))
+
+
+def _candidates(**values: Any) -> Mutation:
+    change = rows(first(**values))
+    return Mutation("blip_candidates_lists", {Stage.BLIP_CANDIDATES: change}, until(Stage.BLIP_CANDIDATES))
+
+
+def _no_inputs(stage: str) -> Mutation:
+    return Mutation(f"{stage}_fingerprint", {stage: metadata(inputs="{}")}, until(stage))
+
+
+def _alt_text(stage: str, rule: str, score: float) -> Mutation:
+    change = rows(first(lambda row: row["alt_text_score"] is not None, alt_text_score=score))
+    return Mutation(f"{stage}_{rule}", {stage: change}, until(stage))
+
+
+def _published(rule: str, *edits: Callable[[Rows], None]) -> Mutation:
+    return Mutation(f"published_{rule}", {Stage.PUBLISHED: both(*edits)}, IN_GIT)
+
+
+def _of_both(rule: str, **values: Any) -> Mutation:
+    changes = {Stage.PUBLISHED: rows(first(**values)), LEDGER: rows(first(is_published, **values))}
+    return Mutation(f"published_{rule}", changes, IN_GIT)
+
+
+def _ledger(rule: str, edit: Callable[[Rows], None], left: tuple[str, ...] = IN_GIT) -> Mutation:
+    return Mutation(f"published_{rule}", {LEDGER: rows(edit)}, left)
+
+
+_ANOTHER_INPUT = metadata(inputs='{"fetched_images": "another"}')
+_TRUNCATED = lambda row: row["reason"] == "truncated"  # noqa: E731
+
+#: Further mutations, each of which one rule must catch, by what they do.
+FURTHER: dict[str, Mutation] = {
+    "an image without a format": _fetched(format=None),
+    "an image without a width": _fetched(image_width=None),
+    "an image of no height": _fetched(image_height=0),
+    "an empty image": _fetched(image=b"", image_bytes=0, sha256=hashlib.sha256(b"").hexdigest()),
+    "an image of a failed request": _fetched(http_status=404),
+    "an image of no request": _fetched(http_status=None),
+    "a multiplicity that is null": _candidates(multiplicities=at("multiplicities", -1, None)),
+    "a token count that is null": _candidates(token_counts=at("token_counts", -1, None)),
+    "a ranking without its settings": Mutation("clip_l_top5_best", {Stage.CLIP_L_TOP5: metadata(settings="{}")}, until(Stage.CLIP_L_TOP5)),
+    "a score of the alt text that is no number": _alt_text(Stage.CLIP_L_TOP5, "all_scores", math.nan),
+    "a final score of the alt text out of range": _alt_text(Stage.RN50X64_FINAL, "winner", 1.5),
+    "a final score of the alt text that is no number": _alt_text(Stage.RN50X64_FINAL, "winner", math.nan),
+    **{f"{stage} of nothing": _no_inputs(stage) for stage in list(Stage)[:-1]},
+    "published of nothing": Mutation("published_fingerprint", {each: metadata(inputs="{}") for each in IN_GIT}),
+    "published and ledger of another file": Mutation("published_fingerprint", dict.fromkeys(IN_GIT, _ANOTHER_INPUT)),
+    "a ledger of another file": Mutation("ledger_fingerprint", {LEDGER: _ANOTHER_INPUT}),
+    "another alt text": _published("sample_id", first(has_alt_text, TEXT="another")),
+    "no URL, in the ledger either": _of_both("sample_id", URL=None),
+    "another sample_id, in the ledger too": _of_both("sample_id", sample_id="0" * 32),
+    "another order": Mutation("published_matches_ledger", {Stage.PUBLISHED: rows(swap(0, 1))}),
+    "another URL in the ledger": _ledger("matches_ledger", first(is_published, URL="http://another.test/")),
+    "a detail of what is published": _ledger("ledger_reasons", first(is_published, detail="all is well")),
+    "a stage that there is not": _ledger("ledger_reasons", first(lambda row: row["reason"], stage="nowhere")),
+    "another stage of what is published": _ledger("ledger_reasons", first(is_published, stage="rn50x64_final")),
+    "another stage with the same reason": Mutation(
+        "published_ledger_agrees",
+        {
+            Stage.FETCHED_IMAGES: rows(first(_TRUNCATED, reason="decode_error")),
+            LEDGER: rows(first(_TRUNCATED, reason="decode_error", stage="blip_candidates")),
+        },
+    ),
+    "another sample_id of what is rejected": _ledger("ledger_agrees", first(lambda row: row["reason"] == "http_4xx", sample_id="0" * 32), (*Stage, LEDGER)),
+    "another winner": _published("captions", first(loses(1), top_caption=lambda row: row["all_captions"][1])),
+    "another winner with one ranker": _published("captions", one_ranker, first(top_caption=lambda row: row["all_captions"][1])),
+    "a caption that is blank": _published("captions", first(loses(-1), all_captions=at("all_captions", -1, "\u3000"))),
+    "a caption that is null": _published("captions", first(loses(-1), all_captions=at("all_captions", -1, None))),
+    "a published multiplicity that is null": _published("captions", first(all_multiplicities=at("all_multiplicities", -1, None))),
+    "a published multiplicity of 0": _published("captions", first(all_multiplicities=at("all_multiplicities", -1, 0))),
+    "a similarity that is null": _published("scores", first(all_similarities=at("all_similarities", -1, None))),
+    "a similarity that is no number": _published("scores", first(all_similarities=at("all_similarities", 0, math.nan))),
+    "a similarity out of range": _published("scores", first(all_similarities=at("all_similarities", 0, 1.5))),
+    "no final scores": _published("scores", first(wins(0), rn50x64_similarities=None)),
+    "no final scores in a list": _published("scores", first(wins(0), rn50x64_similarities=[])),
+    "a final score too few": _published("scores", first(loses(4), rn50x64_similarities=lambda row: row["rn50x64_similarities"][:-1])),
+    "a final score that is null": _published("scores", first(loses(4), rn50x64_similarities=at("rn50x64_similarities", 4, None))),
+    "a final score that is no number": _published("scores", first(rn50x64_similarities=at_winner(math.nan))),
+    "a final score out of range": _published("scores", first(rn50x64_similarities=at_winner(1.5))),
+    "no score of the alt text": _published("scores", first(has_alt_text, alt_text_similarity_vit_l_14=None)),
+    "no final score of the alt text": _published("scores", first(has_alt_text, alt_text_similarity_rn50x64=None)),
+    "a score of no alt text": _published("scores", first(lambda row: not has_alt_text(row), alt_text_similarity_vit_l_14=0.2)),
+    "a final score of no alt text": _published("scores", first(lambda row: not has_alt_text(row), alt_text_similarity_rn50x64=0.2)),
+    "a final score of the alt text with one ranker": _published("scores", one_ranker, first(has_alt_text, alt_text_similarity_rn50x64=0.2)),
+    "a published score of the alt text out of range": _published("scores", first(has_alt_text, alt_text_similarity_vit_l_14=-1.5)),
+    "a published final score of the alt text that is no number": _published("scores", first(has_alt_text, alt_text_similarity_rn50x64=math.nan)),
 }  # fmt: skip
 
 #: For each rule across shards the files that a second shard has of the first, and how one of them is tampered with.
@@ -227,17 +408,23 @@ def copy_shard(store: ShardStore, stages: tuple[str, ...], name: str, *changes: 
 def copy_before(store: ShardStore, stages: tuple[str, ...], count: int = EARLIER) -> list[str]:
     """Shards before the first one, each with the same files and its own samples."""
     names = [f"before-{i:05}" for i in range(count)]
-    for i, name in enumerate(names):
-        copy_shard(store, stages, name, *([other_samples(f"{i:04x}")] if Stage.PUBLISHED in stages else []))
+    for name in names:
+        copy_shard(store, stages, name, *([other_samples(store, name)] if Stage.PUBLISHED in stages else []))
     return names
 
 
 def plant(store: ShardStore, name: str) -> None:
-    """Make the demo's files break a rule, and no other.
+    """Make the demo's files break a rule, and no other. `name` is the rule's, or that of one of FURTHER.
 
     A stage's file that is not what it was contradicts the later ones, which would break their rules: they are removed,
     as if the run had ended there.
     """
+    if name in FURTHER:
+        for stage, change in FURTHER[name].changes.items():
+            tamper(store, stage, change)
+        for each in {*Stage, LEDGER}.difference(FURTHER[name].left):
+            Path(store.path(each, SHARD).path).unlink()
+        return
     if name in ACROSS:
         stages, stage, change = ACROSS[name]
         copy_shard(store, stages, "again")

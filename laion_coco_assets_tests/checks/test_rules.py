@@ -11,14 +11,29 @@ import yaml
 
 from laion_coco_assets.checks.drift import Drift
 from laion_coco_assets.checks.results import Status
-from laion_coco_assets.checks.rules import Rule, Scope, Severity, all_rules
+from laion_coco_assets.checks.rules import Scope, Severity, all_rules
 from laion_coco_assets.checks.run import ALL_SHARDS, check_across, check_shard
 from laion_coco_assets.publishing.removals import RemovalList
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.shards.schemas import LEDGER, Stage
 from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets_tests.checks.mutations import ACROSS, DRIFTS, MUTATIONS, SHARD, plant, table, tamper
+from laion_coco_assets_tests.checks.mutations import (
+    ACROSS,
+    DRIFTS,
+    FURTHER,
+    IN_GIT,
+    MUTATIONS,
+    SHARD,
+    Change,
+    metadata,
+    nulled,
+    one_ranker,
+    plant,
+    rows,
+    table,
+    tamper,
+)
 from laion_coco_assets_tests.conftest import DemoRun
 from laion_coco_assets_tests.dagster_server import ROOT
 from laion_coco_assets_tests.test_cli import laion_coco
@@ -61,14 +76,21 @@ def test_a_shard_whose_name_looks_like_a_pattern_is_checked_by_its_own_files(
 
 
 def test_every_rule_has_a_mutation() -> None:
-    assert {rule.name for rule in all_rules()} == {*MUTATIONS, *ACROSS, *DRIFTS, *BY_LIST}
+    assert {rule.name for rule in all_rules()} == {
+        *MUTATIONS,
+        *ACROSS,
+        *DRIFTS,
+        *BY_LIST,
+        *(each.rule for each in FURTHER.values()),
+    }
 
 
-@pytest.mark.parametrize("rule", [rule for rule in all_rules() if rule.name not in BY_LIST], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("name", [*MUTATIONS, *ACROSS, *DRIFTS, *FURTHER])
 def test_a_violation_is_caught_by_exactly_its_rule(
-    rule: Rule, copy: ShardStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, copy: ShardStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plant(copy, rule.name)
+    (rule,) = [each for each in all_rules() if each.name == (FURTHER[name].rule if name in FURTHER else name)]
+    plant(copy, name)
     code = laion_coco("check", "--data-dir", str(copy.root), "--profile", "demo", monkeypatch=monkeypatch)
     printed = [line.split("\t") for line in capsys.readouterr().out.splitlines() if "\t" in line]
     offenders = [dict(zip(printed[0], line, strict=True)) for line in printed[1:]]
@@ -76,6 +98,28 @@ def test_a_violation_is_caught_by_exactly_its_rule(
     assert {each["shard"] for each in offenders} == {ALL_SHARDS if rule.scope == Scope.ALL else SHARD}
     assert all(each["expected"] and each["actual"] for each in offenders)
     assert code == (1 if rule.severity == Severity.ERROR else 0)
+
+
+@pytest.mark.parametrize(
+    ("stage", "change"),
+    [
+        *((stage, nulled("row")) for stage in (*list(Stage)[:-1], LEDGER)),
+        (Stage.FETCHED_IMAGES, nulled("URL")),
+        (Stage.BLIP_CANDIDATES, nulled("captions")),
+        (Stage.CLIP_L_TOP5, nulled("scores")),
+        (Stage.CLIP_L_TOP5, nulled("top")),
+        (Stage.RN50X64_FINAL, metadata(settings="null")),
+        (Stage.PUBLISHED, nulled("top_caption")),
+        (Stage.PUBLISHED, nulled("sample_id")),
+        (LEDGER, nulled("stage")),
+    ],
+)
+def test_a_violation_is_told_whatever_is_null(stage: str, change: Change, copy: ShardStore) -> None:
+    tamper(copy, stage, change)
+    offenders = [offender for each in check_shard(copy, SHARD, all_rules()) for offender in each.offenders]
+    assert offenders
+    assert [each for each in offenders if not (each.expected and each.actual)] == []
+    assert "a file that can be read" not in {each.expected for each in offenders}
 
 
 def test_the_workflow_checks_what_a_repository_holds_and_fails_with_it(copy: ShardStore, tmp_path: Path) -> None:
@@ -109,6 +153,26 @@ def test_the_workflow_checks_what_a_repository_holds_and_fails_with_it(copy: Sha
     failed = run(command)
     assert failed.returncode == 1
     assert "published_captions\tdemo-00000\t" in failed.stdout
+
+
+def test_what_one_ranker_decided_breaks_no_rule(copy: ShardStore) -> None:
+    tamper(copy, Stage.PUBLISHED, rows(one_ranker))
+    for stage in set(Stage).difference(IN_GIT):
+        Path(copy.path(stage, SHARD).path).unlink()
+    results = check_shard(copy, SHARD, all_rules())
+    assert {each.rule.name: each.offenders for each in results if each.status == Status.FAILED} == {}
+    assert {each.rule.name for each in results if each.status == Status.PASSED} >= {
+        "published_captions",
+        "published_scores",
+    }
+
+
+def test_a_ledger_row_of_another_sample_is_told_as_one(copy: ShardStore) -> None:
+    plant(copy, "another sample_id of what is rejected")
+    (found,) = [each for each in check_shard(copy, SHARD, all_rules()) if each.status == Status.FAILED]
+    ((expected, actual),) = [(each.expected, each.actual) for each in found.offenders]
+    assert expected.startswith("sample_id ")
+    assert actual.endswith(": sample_id " + "0" * 32)
 
 
 def test_a_file_that_is_not_there_is_skipped_with_its_name(copy: ShardStore) -> None:

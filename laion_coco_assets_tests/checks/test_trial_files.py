@@ -36,7 +36,7 @@ def test_a_trials_file_has_the_fingerprint_of_its_trial(
         ("older", "0" * 32, {}),
         ("older trial", "0" * 32, {"max_samples": CAP}),
     ):
-        with ShardStore(tmp_path).write(StageKey(STAGE, shard, fingerprint)) as writer:
+        with ShardStore(tmp_path).write(StageKey(STAGE, shard, fingerprint, {"source": "any"})) as writer:
             writer.describe(**said)
     resources = {"store": ShardStoreResource(data_dir=str(tmp_path)), "removals": RemovalsResource()}
     checks = build_checks(PROFILE, dg.DynamicPartitionsDefinition(name="shards"))

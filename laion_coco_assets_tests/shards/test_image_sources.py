@@ -169,6 +169,25 @@ def test_the_stage_runs_on_it_and_its_checks_pass(make: Callable[[Path], Path], 
     assert "brings its images along" in refused.errors[stages[0]]
 
 
+def test_images_without_urls_break_no_rule(tmp_path: Path) -> None:
+    """They are no duplicates of each other, though those of one alt text have one sample_id."""
+    table = pa.table(
+        {
+            "URL": pa.array([None] * 4, pa.string()),
+            "TEXT": pa.array([None, None, "a cat", "a cat"], pa.string()),
+            "WIDTH": [1, 2, 3, 4],
+            "jpg": pa.array([JPEG, PNG, PNG, JPEG], pa.binary()),
+        }
+    )
+    pq.write_table(table, tmp_path / "s.parquet")
+    settings = Settings(profile="demo", data_dir=str(tmp_path / "out"), source=str(tmp_path / "s.parquet"))
+    (outcome,) = run_shards(settings, ["s"], NoProgress())
+    assert (outcome.errors, outcome.failed_checks) == ({}, [])
+    published = list(stage_rows(ShardStore(tmp_path / "out"), Stage.PUBLISHED, "s"))
+    assert [row["WIDTH"] for row in published] == [1, 2, 3, 4]
+    assert len({row["sample_id"] for row in published}) == 2
+
+
 def test_a_folder_is_its_parquet_or_its_tars_or_its_images(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(JPEG)
     assert list(list_sources(str(tmp_path))) == [tmp_path.name]
