@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from laion_coco_assets.checks.results import OFFENDERS_SHOWN, Offender, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, Scope
-from laion_coco_assets.errors import StoreError
+from laion_coco_assets.errors import StoreError, StoreUnavailableError
 from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.fetching.sniff import SUPPORTED
 from laion_coco_assets.publishing.removals import REMOVED, RemovalList
@@ -27,6 +27,9 @@ REASONS: Final[Mapping[str, tuple[str, ...]]] = {
 
 #: The shard of a result that is about all of them.
 ALL_SHARDS: Final = "(all)"
+
+#: What DuckDB says of the machine or the file system, not of a file.
+_MAY_PASS: Final = (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.HTTPException)
 
 _SHOWN: Final = 500  # characters: captions and URLs from the web have no end
 
@@ -64,6 +67,9 @@ def check_shard(
 
     `expected`: the fingerprint each stage should have, by a profile; without it files are only held against each other.
     `removals`: what must not be published.
+
+    Raises:
+        StoreUnavailableError: memory ran out, or a file's file system failed: neither is the file's fault.
     """
     return _check(store, [shard], shard, [rule for rule in rules if rule.scope == Scope.SHARD], expected, removals)
 
@@ -116,7 +122,12 @@ def _outcome(
             rule, name, "a ledger beside what is published", ["none: rows that are not here have no reason on record"]
         )
     if rule.stage in missing and LEDGER in rule.needs and LEDGER in present:
-        return _failed(rule, name, f"a file of {rule.stage} beside its ledger", ["none: what was published is gone"])
+        return _failed(
+            rule,
+            name,
+            f"a file of {rule.stage} beside its ledger",
+            ["none: it is gone, or was never finished; materialise it (again)"],
+        )
     if missing:
         return RuleResult(rule, name, Status.SKIPPED, why=f"no file of {', '.join(missing)}")
     if unreadable:
@@ -131,6 +142,8 @@ def _damaged(store: ShardStore, stages: Iterable[str], shard: str) -> list[str]:
         try:
             for _ in store.batches(stage, shard):
                 pass
+        except StoreUnavailableError:
+            raise
         except StoreError as error:
             problems.append(str(error))
     return problems
@@ -151,6 +164,8 @@ def _infos(
         for shard in shards:
             try:
                 info = store.info(stage, shard)
+            except StoreUnavailableError:
+                raise  # no fault of the file: a result would hold its shard back for good
             except StoreError as error:
                 broken[stage, shard] = str(error)
                 continue
@@ -166,6 +181,8 @@ def _evaluate(connection: duckdb.DuckDBPyConnection, store: ShardStore, rule: Ru
         rows = connection.execute(query).fetchall()
     except duckdb.Error as error:  # the rules run on whole files, so it is the file: pages that are damaged, say
         problems = [] if name == ALL_SHARDS else _damaged(store, rule.needs, name)
+        if not problems and isinstance(error, _MAY_PASS):
+            raise StoreUnavailableError(f"{rule.name} over shard {name}: {str(error).splitlines()[0]}") from error
         return _failed(rule, name, "files that can be read", problems or [str(error).splitlines()[0]])
     if not rows:
         return RuleResult(rule, name, Status.PASSED)
@@ -286,6 +303,8 @@ def _removed(
             led_to = _redirected(store, shard) if traced else {}
             reading = Stage.PUBLISHED
             rows = list(stage_rows(store, reading, shard, ["sample_id", "URL"]))
+        except StoreUnavailableError:
+            raise
         except StoreError as error:
             broken[reading, shard] = str(error)
             continue

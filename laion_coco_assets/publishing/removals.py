@@ -172,12 +172,12 @@ def _parquet_entries(path: UPath, table: pa.Table) -> Iterator[tuple[str, str | 
                 yield f"{name} of row {number}", name.lower(), value
 
 
-def _parsed(text: str) -> list[tuple[str, str]]:
-    """What an entry may mean: kinds and canonical spellings."""
+def _parsed(text: str, *, names: bool = False) -> list[tuple[str, str]]:
+    """What an entry may mean: kinds and canonical spellings. `names`: it stands for a URL, and so may be any name."""
     bare = text.strip()
     if _SAMPLE_ID.fullmatch(bare.lower()):
         return [("sample_id", bare.lower())]
-    if _LIKE_A_SAMPLE_ID.fullmatch(bare):
+    if not names and _LIKE_A_SAMPLE_ID.fullmatch(bare):
         raise ValueError(f"{bare[:100]!r} is no sample_id, which has 32 hex digits, nor a domain")
     found = []
     has_scheme = _SCHEME.match(bare) is not None
@@ -207,7 +207,7 @@ def _parsed_sample_id(value: Any) -> list[tuple[str, str]]:
 def _parsed_url(value: Any) -> list[tuple[str, str]]:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no text")  # noqa: TRY004  # a mistake in the list, like the others
-    return _parsed(value)
+    return _parsed(value, names=True)
 
 
 def _parsed_domain(value: Any) -> list[tuple[str, str]]:

@@ -1,11 +1,13 @@
 """Every rule passes on what the stages make, and each catches what it is there for."""
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -13,6 +15,7 @@ from laion_coco_assets.checks.drift import Drift
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import Scope, Severity, all_rules
 from laion_coco_assets.checks.run import ALL_SHARDS, check_across, check_shard
+from laion_coco_assets.errors import StoreUnavailableError
 from laion_coco_assets.publishing.removals import RemovalList
 from laion_coco_assets.shards.fingerprint import fingerprints
 from laion_coco_assets.shards.profile import load_profile
@@ -194,7 +197,10 @@ def test_a_ledger_without_what_it_says_is_published_is_a_violation(copy: ShardSt
     Path(copy.path(Stage.PUBLISHED, SHARD).path).unlink()
     results = {each.rule.name: each for each in check_shard(copy, SHARD, all_rules())}
     assert results["published_nothing_vanishes"].status == Status.FAILED
-    assert results["published_nothing_vanishes"].offenders[0].actual == "none: what was published is gone"
+    assert (
+        results["published_nothing_vanishes"].offenders[0].actual
+        == "none: it is gone, or was never finished; materialise it (again)"
+    )
     assert results["published_captions"].status == Status.SKIPPED
 
 
@@ -211,6 +217,15 @@ def test_a_damaged_page_is_a_violation_that_names_its_file_and_not_a_crash(
     failed = {each.rule.name: each.offenders for each in results if each.status == Status.FAILED}
     assert failed
     assert {each.actual.split(":")[0] for offenders in failed.values() for each in offenders} == {str(path)}
+
+
+def test_a_file_system_that_fails_breaks_no_rule(copy: ShardStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(pq, "ParquetFile", failing)  # no disk fails when it is asked to
+    with pytest.raises(StoreUnavailableError):
+        check_shard(copy, SHARD, all_rules())
 
 
 def test_a_foreign_file_does_not_keep_the_others_from_being_compared(copy: ShardStore) -> None:
