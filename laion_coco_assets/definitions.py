@@ -6,14 +6,14 @@ from typing import Any
 import dagster as dg
 
 from laion_coco_assets.assets import blip_candidates, clip_l_top5, fetched_images, published, rn50x64_final
-from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.arrivals import new_shards
 from laion_coco_assets.automation.missing import build_missing_shards
 from laion_coco_assets.automation.refetch import build_refetch_transient
-from laion_coco_assets.checks.asset_checks import build_checks
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.orchestration.asset_checks import build_checks
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.resources.build import build_resources
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.profile import load_profile
 
 
 def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -1,6 +1,6 @@
 """A deployment's settings: where data lies and what the machine has. None of them can change an output's meaning.
 
-What decides the outputs stands in a profile, see `laion_coco_assets.shards.profile`.
+What decides the outputs stands in a profile, see `laion_coco_assets.contract.profile`.
 """
 
 import os

@@ -10,12 +10,12 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub for anything
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
 
+from laion_coco_assets.cli.runner import ShardOutcome, run_shards
 from laion_coco_assets.demo.resources import demo_resources, write_demo_source
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.source import list_sources
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.sources.source import list_sources
+from laion_coco_assets.store.store import ShardStore
 
 SAMPLES = 100
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.demo.resources import SAMPLES, write_demo_source
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.browser import CHROMIUM, Browser, browser, needs_chromium
 from laion_coco_assets_tests.checks.mutations import first, ok, rows, tamper
 from laion_coco_assets_tests.dagster_server import DagsterServer, dagster_server, wait_for

@@ -10,11 +10,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile, shipped_profiles
+from laion_coco_assets.contract.schemas import COLUMNS, Stage
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import load_profile, shipped_profiles
-from laion_coco_assets.shards.schemas import COLUMNS, Stage
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "transformers", "open_clip", "ray", "datasets", "aiohttp", "duckdb")

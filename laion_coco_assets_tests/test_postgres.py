@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 
-from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.missing import build_missing_shards
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.demo.resources import demo_resources
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.source import list_sources
+from laion_coco_assets.orchestration.stage import SHARDS
+from laion_coco_assets.sources.source import list_sources
 from laion_coco_assets_tests.conftest import demo_settings
 from laion_coco_assets_tests.postgres_server import PASSWORD, needs_postgres, postgres_server
 

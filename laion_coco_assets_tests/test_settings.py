@@ -3,11 +3,11 @@
 import pytest
 from pydantic import ValidationError
 
+from laion_coco_assets.contract.profile import load_profile
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.resources.build import build_resources
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.profile import load_profile
 
 
 def test_settings_come_from_the_environment() -> None:

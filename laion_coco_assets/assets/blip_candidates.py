@@ -10,13 +10,13 @@ import dagster as dg
 
 from laion_coco_assets.assets.images import OkImage, ok_image_rows, ok_images
 from laion_coco_assets.assets.kept_rows import model_work
-from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
+from laion_coco_assets.contract.profile import Profile
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.orchestration.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.store import ShardStoreResource
-from laion_coco_assets.shards.profile import Profile
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.store import ShardStore
 
 if TYPE_CHECKING:
     import torch

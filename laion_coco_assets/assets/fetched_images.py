@@ -8,17 +8,17 @@ import dagster as dg
 from pydantic import Field
 
 from laion_coco_assets.assets.refetch import refetch_work
-from laion_coco_assets.assets.stage import Work, profile_record, run_shards, said_plainly, stage_asset
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import Profile
+from laion_coco_assets.contract.reasons import parse_reasons
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.errors import SourceError
-from laion_coco_assets.fetching.reasons import parse_reasons
 from laion_coco_assets.fetching.rows import fetch_shard
+from laion_coco_assets.orchestration.stage import Work, profile_record, run_shards, said_plainly, stage_asset
 from laion_coco_assets.progress import Progress
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import Profile
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.stage_info import StageKey
 
 
 class FetchConfig(dg.Config):

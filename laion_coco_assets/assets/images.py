@@ -6,10 +6,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from laion_coco_assets.ahead import ahead
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.errors import StoreError
-from laion_coco_assets.shards.joining import Row, joined, stage_rows
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.joining import Row, joined, stage_rows
+from laion_coco_assets.store.store import ShardStore
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ def _images(
 
 
 def _pixels(row: Row, model: Preparing) -> "torch.Tensor | None":
-    from laion_coco_assets.fetching.decode import decode_rgb
+    from laion_coco_assets.images.decode import decode_rgb
 
     try:
         try:

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from laion_coco_assets.assets.stage import Rows, Work
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.stage_info import Replacing, StageInfo, StageKey
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.contract.stage_info import Replacing, StageInfo, StageKey
+from laion_coco_assets.orchestration.stage import Rows, Work
+from laion_coco_assets.store.joining import stage_rows
+from laion_coco_assets.store.store import ShardStore
 
 _MADE_WITH: Final = ("models", "device")
 

@@ -8,21 +8,29 @@ from typing import Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.illustrations import examples
-from laion_coco_assets.assets.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key, write_stage
+from laion_coco_assets.contract.profile import Profile
+from laion_coco_assets.contract.schemas import FETCHED_IMAGES, LEDGER, Stage
+from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.errors import StoreError
+from laion_coco_assets.orchestration.illustrations import examples
+from laion_coco_assets.orchestration.stage import (
+    Rows,
+    Work,
+    profile_record,
+    run_shards,
+    stage_asset,
+    stage_key,
+    write_stage,
+)
 from laion_coco_assets.progress import NoProgress, Progress
 from laion_coco_assets.publishing.card import write_card
-from laion_coco_assets.publishing.removals import RemovalList, digest
+from laion_coco_assets.publishing.removal_list import RemovalList, digest
 from laion_coco_assets.publishing.rows import ledger_row, published_row
 from laion_coco_assets.resources.examples import ExamplesResource
-from laion_coco_assets.resources.removals import RemovalsResource
+from laion_coco_assets.resources.removal_list import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
-from laion_coco_assets.shards.joining import Row, chunks, joined, stage_rows
-from laion_coco_assets.shards.profile import Profile
-from laion_coco_assets.shards.schemas import FETCHED_IMAGES, LEDGER, Stage
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.joining import Row, chunks, joined, stage_rows
+from laion_coco_assets.store.store import ShardStore
 
 _APPEND_ROWS: Final = 500
 _AFTER: Final = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES, Stage.CLIP_L_TOP5, Stage.RN50X64_FINAL)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from laion_coco_assets.assets.stage import Rows, Work
+from laion_coco_assets.contract.reasons import Reason
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_info import Replacing
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.duplicates import SampleIds, SeenUrls
-from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.fetching.rows import appendable, fetched_row
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.stage_info import Replacing
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.orchestration.stage import Rows, Work
+from laion_coco_assets.store.joining import stage_rows
+from laion_coco_assets.store.store import ShardStore
 
 if TYPE_CHECKING:
     from laion_coco_assets.fetching.fetcher import Fetched, Fetcher

@@ -5,12 +5,12 @@ from typing import Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.errors import SourceError
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
-from laion_coco_assets.shards.changes import ChangedSource, find_changes
-from laion_coco_assets.shards.removed import removed_shards
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.sources.changes import ChangedSource, find_changes
+from laion_coco_assets.store.removed_shards import removed_shards
 from laion_coco_assets.wording import counted
 
 #: Dagster takes this many dynamic partitions in one tick without the tick growing slow.

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from laion_coco_assets.automation.events import EVENTS_PER_QUERY, EVENTS_PER_TICK, latest_events
 from laion_coco_assets.automation.memory import Kept, Memory
-from laion_coco_assets.shards.joining import chunks
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.store.joining import chunks
 
 #: Failed runs whose failed stages a tick looks up, at most: SQLite keeps a file for each, which takes a while to open.
 _RUNS_PER_TICK: Final = 50

@@ -11,8 +11,8 @@ import dagster as dg
 from pydantic import Field
 
 from laion_coco_assets.automation.memory import Kept, Memory
-from laion_coco_assets.shards.joining import chunks
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.store.joining import chunks
 
 _CODE_VERSION: Final = "dagster/code_version"
 EVENTS_PER_QUERY: Final = 500

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from laion_coco_assets.assets.refetch import wanted_rows
 from laion_coco_assets.automation.memory import Kept, Memory
+from laion_coco_assets.contract.reasons import TRANSIENT
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.errors import StoreError
-from laion_coco_assets.fetching.reasons import TRANSIENT
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.source import list_folder, version_of
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.sources.source import list_folder, version_of
+from laion_coco_assets.store.store import ShardStore
 
 _STAGE: Final = Stage.FETCHED_IMAGES
 #: Files that a tick opens, at most.

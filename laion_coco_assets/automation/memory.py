@@ -15,7 +15,7 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict
 from upath import UPath
 
-from laion_coco_assets.shards.atomic import atomically
+from laion_coco_assets.store.atomic import atomically
 
 #: Below the instance's own folder, since storage ids of events mean something to that instance alone. Not in its
 #: `storage`, whose folders are those of runs and may be deleted.

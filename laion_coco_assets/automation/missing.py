@@ -5,14 +5,14 @@ from typing import Final
 
 import dagster as dg
 
-from laion_coco_assets.assets.stage import GROUP, SHARDS
 from laion_coco_assets.automation.attempts import Attempts
 from laion_coco_assets.automation.events import EVENTS_PER_TICK, Materialisations, latest_materialisations
 from laion_coco_assets.automation.requests import named, run_request, spans
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import Profile
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.orchestration.stage import GROUP, SHARDS
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import Profile
-from laion_coco_assets.shards.schemas import Stage
 
 _NAME: Final = "missing_shards"
 _FETCH: Final = (Stage.FETCHED_IMAGES,)

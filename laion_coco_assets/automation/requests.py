@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.contract.schemas import Stage
 
 _RANGE_START: Final = "dagster/asset_partition_range_start"
 _RANGE_END: Final = "dagster/asset_partition_range_end"

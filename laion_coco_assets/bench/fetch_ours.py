@@ -5,13 +5,13 @@ import os
 import sys
 from pathlib import Path
 
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
 from laion_coco_assets.fetching.rows import fetch_shard
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.source import list_sources
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.sources.source import list_sources
+from laion_coco_assets.store.store import ShardStore
 
 
 def main() -> None:

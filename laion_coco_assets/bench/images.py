@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.fetching.decode import decode_rgb
+from laion_coco_assets.images.decode import decode_rgb
 
 _SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"}
 #: Pixels of the longer side, at most. All images are held decoded: a thousand of a camera's would be 36 GB.

@@ -14,8 +14,8 @@ from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 
 from laion_coco_assets.captioning.loading import Blip, Clip, load_blip, load_clip
 from laion_coco_assets.captioning.vision import ImagePreprocessing
+from laion_coco_assets.contract.profile import CaptionSettings, Profile, load_profile
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.shards.profile import CaptionSettings, Profile, load_profile
 
 _MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
 _STD: Final = (0.26862954, 0.26130258, 0.27577711)

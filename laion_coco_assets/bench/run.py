@@ -26,8 +26,8 @@ from laion_coco_assets.bench.sizes import SizeRate, climb, fastest, sweep
 from laion_coco_assets.bench.worker import Worker
 from laion_coco_assets.captioning.batching import most_at_once, pick_batch_size, release_memory
 from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
+from laion_coco_assets.contract.profile import Profile, load_profile
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.shards.profile import Profile, load_profile
 
 _FACTORIES: Final[dict[str, PipelineFactory]] = {"engine": Engine, "plain": Plain, "worker": Worker}
 

@@ -15,9 +15,9 @@ from transformers.utils import logging as transformers_logging
 from laion_coco_assets.captioning.hub import HubModel, gigabytes
 from laion_coco_assets.captioning.vision import ImagePreprocessing
 from laion_coco_assets.captioning.weights import READ_ERRORS
+from laion_coco_assets.contract.fingerprint import content_digest
+from laion_coco_assets.contract.profile import BlipSource
 from laion_coco_assets.errors import ModelUnavailableError
-from laion_coco_assets.shards.fingerprint import content_digest
-from laion_coco_assets.shards.profile import BlipSource
 
 _SETTING: Final = "caption.model.path"
 #: In the hub's files, which hold the output table beside the embedding it is tied to. Tells how large a download is.

@@ -16,9 +16,9 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 
 from laion_coco_assets.captioning.hub import HubModel, gigabytes
 from laion_coco_assets.captioning.weights import READ_ERRORS, load_weights, read_weights
+from laion_coco_assets.contract.fingerprint import content_digest
+from laion_coco_assets.contract.profile import ClipSource
 from laion_coco_assets.errors import ModelUnavailableError
-from laion_coco_assets.shards.fingerprint import content_digest
-from laion_coco_assets.shards.profile import ClipSource
 
 _SETTING: Final = "rank.model.path or final.model.path"
 _CONFIG: Final = "open_clip_config.json"

@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 
-from laion_coco_assets.shards.profile import CaptionSettings
+from laion_coco_assets.contract.profile import CaptionSettings
 
 #: The fast path looks at so many of the likeliest tokens; a top_p of 0.24 leaves one to five.
 _FAST: Final = 64

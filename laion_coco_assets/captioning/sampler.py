@@ -22,8 +22,8 @@ from laion_coco_assets.captioning.preparing import for_device, threads_for, to_d
 from laion_coco_assets.captioning.random_numbers import uniforms
 from laion_coco_assets.captioning.tree import Tokens, Tree
 from laion_coco_assets.captioning.vision import encode_images
+from laion_coco_assets.contract.profile import CaptionSettings
 from laion_coco_assets.errors import DeviceError, ProfileError
-from laion_coco_assets.shards.profile import CaptionSettings
 
 #: A sample_id, and what `Captioner.prepare` made of its image.
 Sample = tuple[str, torch.Tensor]

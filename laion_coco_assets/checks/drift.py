@@ -16,7 +16,7 @@ import duckdb
 from laion_coco_assets.checks.results import Offender, RuleResult, Status
 from laion_coco_assets.checks.rules import Band, Rule, all_rules
 from laion_coco_assets.errors import StoreError
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.store import ShardStore
 
 #: How many shards before a shard are looked at: a check costs the same in the first thousand shards as in the last.
 EARLIER_SHARDS: Final = 20

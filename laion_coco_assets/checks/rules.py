@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
-from laion_coco_assets.shards.schemas import LEDGER, Stage
+from laion_coco_assets.contract.schemas import LEDGER, Stage
 
 _HEADER: Final = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
 

@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from laion_coco_assets.checks.results import OFFENDERS_SHOWN, Offender, RuleResult, Status
 from laion_coco_assets.checks.rules import Rule, Scope
+from laion_coco_assets.contract.reasons import Reason
+from laion_coco_assets.contract.schemas import LEDGER, SCHEMAS, Stage
+from laion_coco_assets.contract.stage_info import StageInfo
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
-from laion_coco_assets.fetching.reasons import Reason
-from laion_coco_assets.fetching.sniff import SUPPORTED
-from laion_coco_assets.publishing.removals import REMOVED, RemovalList
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
-from laion_coco_assets.shards.stage_info import StageInfo
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.images.sniff import SUPPORTED
+from laion_coco_assets.publishing.removal_list import REMOVED, RemovalList
+from laion_coco_assets.store.joining import stage_rows
+from laion_coco_assets.store.store import ShardStore
 
 #: What a stage may reject a sample for.
 REASONS: Final[Mapping[str, tuple[str, ...]]] = {

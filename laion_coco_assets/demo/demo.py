@@ -7,14 +7,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from laion_coco_assets.cli.terminal import reasons_table, run_and_report
 from laion_coco_assets.demo.report import DemoReport, build_report, true_captions
 from laion_coco_assets.demo.resources import demo_resources, write_demo_source
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.evaluation.gallery import gallery
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.source import list_sources
-from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets.terminal import reasons_table, run_and_report
+from laion_coco_assets.sources.source import list_sources
+from laion_coco_assets.store.store import ShardStore
 
 _GALLERY_SAMPLES = 60
 

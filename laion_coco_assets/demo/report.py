@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from laion_coco_assets.contract.schemas import LEDGER, Stage
 from laion_coco_assets.demo.accuracy import is_accurate
 from laion_coco_assets.demo.scenes import Scene, scene_from_json
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.source import sample_id
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.sources.source import sample_id
+from laion_coco_assets.store.joining import stage_rows
+from laion_coco_assets.store.store import ShardStore
 
 
 @dataclass(frozen=True)

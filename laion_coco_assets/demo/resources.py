@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from laion_coco_assets.contract.profile import FetchSettings
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.store import SourceResource
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.profile import FetchSettings
-from laion_coco_assets.shards.source import SourceShard
+from laion_coco_assets.sources.source import SourceShard
 
 if TYPE_CHECKING:
     from laion_coco_assets.fetching.fetcher import Fetcher

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.errors import StoreError
-from laion_coco_assets.fetching.decode import decode_rgb
-from laion_coco_assets.shards.joining import Row, stage_rows
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.images.decode import decode_rgb
+from laion_coco_assets.store.joining import Row, stage_rows
+from laion_coco_assets.store.store import ShardStore
 
 
 def published_images(store: ShardStore, shard: str) -> Iterator[tuple[Row, bytes]]:

@@ -8,9 +8,9 @@ from html import escape
 from itertools import islice
 from typing import Any, Final
 
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.evaluation.examples import published_images, thumbnail
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.store import ShardStore
 
 _THUMBNAIL: Final = 256  # pixels
 _QUALITY: Final = 80

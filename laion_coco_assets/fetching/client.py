@@ -17,6 +17,8 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
 from yarl import URL
 
+from laion_coco_assets.contract.profile import FetchSettings
+from laion_coco_assets.contract.reasons import TRANSIENT, Reason, RejectedError
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_socket_factory, parse_networks
 from laion_coco_assets.fetching.budget import Account
@@ -24,11 +26,9 @@ from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.descriptors import lacking
 from laion_coco_assets.fetching.hosts import Hosts, Seat
 from laion_coco_assets.fetching.opt_out import opt_out_signal, product_token
-from laion_coco_assets.fetching.reasons import TRANSIENT, Reason, RejectedError
 from laion_coco_assets.fetching.resolver import NoAddressError, Resolver
 from laion_coco_assets.fetching.robots import MAX_ROBOTS_BYTES, ROBOTS_REDIRECTS, Robots, RobotsAnswer
 from laion_coco_assets.fetching.urls import resolve_redirect
-from laion_coco_assets.shards.profile import FetchSettings
 
 logger = logging.getLogger(__name__)
 

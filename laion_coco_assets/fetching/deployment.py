@@ -8,8 +8,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from laion_coco_assets.ahead import usable_cpus
+from laion_coco_assets.contract.profile import FetchSettings
 from laion_coco_assets.fetching.addresses import parse_networks
-from laion_coco_assets.shards.profile import FetchSettings
 
 
 def split_host_port(text: str) -> tuple[str, int | None]:

@@ -9,14 +9,14 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from laion_coco_assets.contract.profile import FetchSettings
+from laion_coco_assets.contract.reasons import Reason
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SeenUrls
 from laion_coco_assets.fetching.exchange import ClosedError, Exchange
 from laion_coco_assets.fetching.lanes import LaneCall, Lanes
 from laion_coco_assets.fetching.loop import run
 from laion_coco_assets.fetching.outcome import Fetched, Means, Outcomes, tls_context
-from laion_coco_assets.fetching.reasons import Reason
-from laion_coco_assets.shards.profile import FetchSettings
 
 __all__ = ["FetchDeployment", "Fetched", "Fetcher"]
 

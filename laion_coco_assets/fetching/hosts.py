@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Final
 
-from laion_coco_assets.fetching.reasons import Rejection
+from laion_coco_assets.contract.reasons import Rejection
 
 #: Hosts whose failures are remembered; the longest untouched is forgotten first.
 _REMEMBERED: Final = 50_000

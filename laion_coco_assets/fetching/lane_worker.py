@@ -12,12 +12,12 @@ import sys
 from dataclasses import asdict
 from typing import Final
 
+from laion_coco_assets.contract.profile import FetchSettings
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.loop import run
 from laion_coco_assets.fetching.outcome import Means, Outcomes
 from laion_coco_assets.fetching.pulse import BEAT_S
-from laion_coco_assets.shards.profile import FetchSettings
 
 #: Lengths of an answer's JSON and of its image.
 HEADER: Final = struct.Struct("<II")

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
+from laion_coco_assets.contract.profile import FetchSettings
+from laion_coco_assets.contract.reasons import Reason, RejectedError
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.lane_worker import HEADER, READY
 from laion_coco_assets.fetching.outcome import Fetched
 from laion_coco_assets.fetching.pulse import Pulse
-from laion_coco_assets.fetching.reasons import Reason, RejectedError
 from laion_coco_assets.fetching.urls import check_url
-from laion_coco_assets.shards.profile import FetchSettings
 
 logger = logging.getLogger(__name__)
 

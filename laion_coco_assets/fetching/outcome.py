@@ -3,15 +3,15 @@
 import ssl
 from dataclasses import dataclass
 
+from laion_coco_assets.contract.profile import FetchSettings
+from laion_coco_assets.contract.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.budget import Account, ByteBudget
 from laion_coco_assets.fetching.client import Client, Trail
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.descriptors import raise_limit
-from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.urls import check_url
-from laion_coco_assets.fetching.workers import DecodeWorkers
-from laion_coco_assets.shards.profile import FetchSettings
+from laion_coco_assets.images.workers import DecodeWorkers
 
 
 @dataclass(frozen=True, slots=True)

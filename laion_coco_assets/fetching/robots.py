@@ -11,7 +11,7 @@ from typing import Final
 from protego import Protego
 from yarl import URL
 
-from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
+from laion_coco_assets.contract.reasons import Reason, RejectedError, Rejection
 
 #: RFC 9309, 2.5: at least so much is to be read; what comes behind it is not.
 MAX_ROBOTS_BYTES: Final = 500 << 10

@@ -10,8 +10,8 @@ from itertools import islice, tee
 from typing import TYPE_CHECKING, Final
 
 from laion_coco_assets.fetching.duplicates import SampleIds, SeenUrls
-from laion_coco_assets.shards.joining import Row
-from laion_coco_assets.shards.source import SourceShard
+from laion_coco_assets.sources.source import SourceShard
+from laion_coco_assets.store.joining import Row
 
 if TYPE_CHECKING:
     from laion_coco_assets.fetching.fetcher import Fetched, Fetcher

@@ -7,7 +7,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from yarl import URL
 
-from laion_coco_assets.fetching.reasons import Reason, RejectedError
+from laion_coco_assets.contract.reasons import Reason, RejectedError
 
 #: Characters; longer URLs are refused by most servers and browsers.
 MAX_URL_LENGTH: Final = 8192

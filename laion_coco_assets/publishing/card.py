@@ -2,12 +2,12 @@
 
 import json
 
-from laion_coco_assets.shards.atomic import atomically
-from laion_coco_assets.shards.columns import column_table
-from laion_coco_assets.shards.fingerprint import fingerprints, stage_settings
-from laion_coco_assets.shards.profile import Profile
-from laion_coco_assets.shards.schemas import COLUMNS, LAION_COCO_COLUMNS, Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.contract.columns import column_table
+from laion_coco_assets.contract.fingerprint import fingerprints, stage_settings
+from laion_coco_assets.contract.profile import Profile
+from laion_coco_assets.contract.schemas import COLUMNS, LAION_COCO_COLUMNS, Stage
+from laion_coco_assets.store.atomic import atomically
+from laion_coco_assets.store.store import ShardStore
 
 
 def write_card(store: ShardStore, profile: Profile) -> None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from laion_coco_assets.publishing.removals import REMOVED
-from laion_coco_assets.shards.schemas import CARRIED_OVER, Stage
+from laion_coco_assets.contract.schemas import CARRIED_OVER, Stage
+from laion_coco_assets.publishing.removal_list import REMOVED
 
 Row = dict[str, Any]
 

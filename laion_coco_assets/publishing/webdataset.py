@@ -10,12 +10,12 @@ from typing import Final
 import pyarrow as pa
 from upath import UPath
 
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import Progress
-from laion_coco_assets.shards.atomic import atomically
-from laion_coco_assets.shards.joining import Row, stage_rows
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.atomic import atomically
+from laion_coco_assets.store.joining import Row, stage_rows
+from laion_coco_assets.store.store import ShardStore
 
 #: Raise it when the same stage files make other tars: those made before are then made again.
 _VERSION: Final = 1

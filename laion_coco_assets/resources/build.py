@@ -2,14 +2,14 @@
 
 from typing import Any
 
+from laion_coco_assets.contract.profile import Profile
 from laion_coco_assets.resources.examples import ExamplesResource
 from laion_coco_assets.resources.fetcher import FetcherResource
 from laion_coco_assets.resources.models import ModelsResource
 from laion_coco_assets.resources.progress import LoggedProgress
-from laion_coco_assets.resources.removals import RemovalsResource
+from laion_coco_assets.resources.removal_list import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.profile import Profile
 
 
 def build_resources(settings: Settings, profile: Profile) -> dict[str, Any]:

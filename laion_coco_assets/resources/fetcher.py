@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from laion_coco_assets.shards.profile import FetchSettings
+from laion_coco_assets.contract.profile import FetchSettings
 
 if TYPE_CHECKING:
     from laion_coco_assets.fetching.deployment import FetchDeployment

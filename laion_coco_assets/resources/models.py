@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from laion_coco_assets.shards.profile import CaptionSettings, ClipSource
+from laion_coco_assets.contract.profile import CaptionSettings, ClipSource
 
 if TYPE_CHECKING:
     from laion_coco_assets.captioning.sampler import Captioner

@@ -4,8 +4,8 @@ import dagster as dg
 from pydantic import Field
 
 from laion_coco_assets.errors import SourceError
-from laion_coco_assets.shards.source import SourceShard, find_source, list_sources
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.sources.source import SourceShard, find_source, list_sources
+from laion_coco_assets.store.store import ShardStore
 
 
 class ShardStoreResource(dg.ConfigurableResource["ShardStoreResource"]):

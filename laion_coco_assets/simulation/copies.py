@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from laion_coco_assets.shards.joining import chunks
+from laion_coco_assets.store.joining import chunks
 
 _AT_ONCE: Final = 500
 #: Of `event_logs`: what says anything of its shard or run; `id` is given.

@@ -12,15 +12,15 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.contract.schemas import LEDGER, Stage
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.demo.resources import demo_resources, write_demo_source
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.joining import chunks
-from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.store import ShardStore
 from laion_coco_assets.simulation.copies import CopiedRun, Template, copy_run
+from laion_coco_assets.store.joining import chunks
+from laion_coco_assets.store.store import ShardStore
 
 #: Rows of the shard that is run: over two shards, as the demo has it.
 _ROWS: Final = 20

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.contract.schemas import Stage
 
 _STATUSES: Final = "... on DefaultPartitionStatuses { materializedPartitions materializingPartitions failedPartitions }"
 _ASSETS: Final = [{"path": [stage.value]} for stage in Stage]

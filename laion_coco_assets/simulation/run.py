@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.shards.schemas import Stage
 from laion_coco_assets.simulation.instance import Simulation, key, make_simulation, write_sources
 from laion_coco_assets.simulation.pages import PAGES
 from laion_coco_assets.simulation.server import daemon, wait_for, webserver

@@ -9,8 +9,8 @@ import dagster as dg
 from laion_coco_assets.automation.arrivals import new_shards
 from laion_coco_assets.automation.missing import build_missing_shards
 from laion_coco_assets.automation.refetch import build_refetch_transient
+from laion_coco_assets.contract.profile import load_profile
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
-from laion_coco_assets.shards.profile import load_profile
 from laion_coco_assets.simulation.instance import Simulation
 
 

@@ -18,11 +18,11 @@ from laion_coco_assets.captioning.device import resolve_device
 from laion_coco_assets.captioning.loading import load_blip, load_clip
 from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.captioning.scorer import Scorer
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.errors import StoreError
-from laion_coco_assets.fetching.decode import decode_rgb
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.images.decode import decode_rgb
+from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets_tests.conftest import DemoRun
 
 CPU = resolve_device("cpu")
@@ -124,7 +124,7 @@ def test_images_that_can_not_be_decoded_any_more_keep_their_place(
             raise ValueError("not a readable picture")
         return whole(data)
 
-    monkeypatch.setattr("laion_coco_assets.fetching.decode.decode_rgb", damaged)
+    monkeypatch.setattr("laion_coco_assets.images.decode.decode_rgb", damaged)
     captioner = Captioner(load_blip(profile.caption.model, CPU, torch.float32), profile.caption, batch_size=4)
     rows = rows_of(caption_shard(demo.store, shard, captioner, window=4, done=30))
     assert [row["sample_id"] for row in rows] == ids[30:]

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from laion_coco_assets.assets.kept_rows import in_order
 from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.captioning.scorer import Scorer
+from laion_coco_assets.cli.runner import ShardOutcome, run_shards
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.joining import stage_rows
+from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.assets.test_refetch import Web
 from laion_coco_assets_tests.checks.mutations import first, metadata, rows, tamper
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer

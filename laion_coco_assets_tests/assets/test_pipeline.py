@@ -14,21 +14,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.missing import build_missing_shards
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import all_rules
 from laion_coco_assets.checks.run import check_shard
+from laion_coco_assets.cli.runner import run_shards
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import LEDGER, SCHEMAS, Stage
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.demo.resources import demo_resources
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.runner import run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import LEDGER, SCHEMAS, Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.joining import stage_rows
+from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.checks.mutations import first, ok, rows, tamper
 from laion_coco_assets_tests.conftest import SAMPLES, DemoRun, demo_settings, run_demo_shards
 

@@ -15,27 +15,27 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from laion_coco_assets.assets import stage
 from laion_coco_assets.assets.refetch import refetch_shard
-from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.cli.runner import ShardOutcome, run_shards
+from laion_coco_assets.contract.reasons import Reason
+from laion_coco_assets.contract.schemas import SOURCE, Stage
+from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SampleIds
 from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
-from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.fetching.rows import fetched_row
+from laion_coco_assets.orchestration import stage
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.resources.store import SourceResource
-from laion_coco_assets.runner import ShardOutcome, run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards import atomic
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import SOURCE, Stage
-from laion_coco_assets.shards.source import SourceShard
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets.sources.source import SourceShard
+from laion_coco_assets.store import atomic
+from laion_coco_assets.store.joining import stage_rows
+from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
+from laion_coco_assets_tests.images import pictures
 
 STAGE = Stage.FETCHED_IMAGES
 ROWS = 700
@@ -154,9 +154,9 @@ def test_with_nothing_to_ask_for_the_file_stays(copy: Settings) -> None:
 _KILLS_ITSELF = """
 import os, signal, sys
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.runner import run_shards
+from laion_coco_assets.cli.runner import run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.schemas import SOURCE, Stage
+from laion_coco_assets.contract.schemas import SOURCE, Stage
 
 class Until(NoProgress):
     rows = 0

@@ -8,12 +8,12 @@ import pytest
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import all_rules
 from laion_coco_assets.checks.run import check_shard
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import LEDGER, Stage
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.publishing.removals import RemovalList
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.joining import Row, stage_rows
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import LEDGER, Stage
+from laion_coco_assets.publishing.removal_list import RemovalList
+from laion_coco_assets.store.joining import Row, stage_rows
 from laion_coco_assets_tests.conftest import DemoRun, run_demo_shards
 
 

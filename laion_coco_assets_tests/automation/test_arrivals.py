@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation.arrivals import new_shards
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.errors import SourceError
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
-from laion_coco_assets.shards.changes import find_changes
-from laion_coco_assets.shards.image_sources import FolderShard
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.source import list_sources
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.sources.changes import find_changes
+from laion_coco_assets.sources.image_sources import FolderShard
+from laion_coco_assets.sources.source import list_sources
+from laion_coco_assets.store.store import ShardStore
 
 
 def write_source(folder: Path, shard: str, text: str = "x") -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation import attempts, fetched_files, missing, refetch
 from laion_coco_assets.automation.events import latest_materialisations
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets_tests.automation import test_missing
 from laion_coco_assets_tests.automation.test_missing import made
 from laion_coco_assets_tests.automation.test_refetch import Shards

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation import missing
 from laion_coco_assets.automation.missing import build_missing_shards
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
 
 KEYS = [f"s{number}" for number in range(10)]
 FETCH = {"fetched_images"}

@@ -12,21 +12,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_coco_assets.assets.refetch import wanted_rows
-from laion_coco_assets.assets.stage import SHARDS
 from laion_coco_assets.automation import fetched_files
 from laion_coco_assets.automation.refetch import build_refetch_transient
+from laion_coco_assets.cli.runner import run_shards
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.reasons import TRANSIENT
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_info import Replacing, StageKey
 from laion_coco_assets.definitions import build_defs
-from laion_coco_assets.fetching.reasons import TRANSIENT
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.resources.store import ShardStoreResource
-from laion_coco_assets.runner import run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.stage_info import Replacing, StageKey
-from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets.store.store import ShardStore
+from laion_coco_assets_tests.images import pictures
 
 STAGE = Stage.FETCHED_IMAGES
 KEYS = [f"s{number}" for number in range(8)]

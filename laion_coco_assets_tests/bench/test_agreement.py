@@ -14,10 +14,10 @@ from laion_coco_assets.bench.agreement import compare, spearman
 from laion_coco_assets.bench.engine import Engine, Ranking
 from laion_coco_assets.bench.models import Size, profile_models
 from laion_coco_assets.bench.run import BenchSettings, run_bench
-from laion_coco_assets.fetching.decode import decode_rgb
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.images.decode import decode_rgb
+from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets_tests.bench.conftest import CPU
 from laion_coco_assets_tests.conftest import DemoRun
 

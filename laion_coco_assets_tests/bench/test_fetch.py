@@ -9,7 +9,7 @@ from rich.console import Console
 from laion_coco_assets.bench.fetch_contestants import Contestant
 from laion_coco_assets.bench.fetch_run import FetchBenchSettings, Measured, medians, run_fetch_bench
 from laion_coco_assets.errors import UserError
-from laion_coco_assets_tests.test_cli import laion_coco
+from laion_coco_assets_tests.cli.test_cli import laion_coco
 
 SILENT = Console(quiet=True)
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from laion_coco_assets.bench.images import load_images
 from laion_coco_assets.errors import UserError
-from laion_coco_assets_tests.fetching.pictures import AVIF, JPEG, encoded, png, scene
+from laion_coco_assets_tests.images.pictures import AVIF, JPEG, encoded, png, scene
 
 BAD = {
     "too many pixels for Pillow": png(14_000, 14_000, 8, 2, b""),

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
 
 from laion_coco_assets.captioning.loading import Blip, Clip, load_blip, load_clip
-from laion_coco_assets.shards.profile import BlipSource, CaptionSettings, ClipSource, MaxLength
+from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, ClipSource, MaxLength
 
 CPU = torch.device("cpu")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -10,7 +10,7 @@ from torchvision import transforms
 
 from laion_coco_assets.captioning.loading import Blip
 from laion_coco_assets.captioning.random_numbers import uniforms
-from laion_coco_assets.shards.profile import CaptionSettings
+from laion_coco_assets.contract.profile import CaptionSettings
 
 
 def softmax(scores: Sequence[float]) -> list[float]:

@@ -12,7 +12,7 @@ from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
 from laion_coco_assets.captioning.loading import load_blip, load_clip
 from laion_coco_assets.captioning.sampler import Candidates, Captioner
 from laion_coco_assets.captioning.scorer import Scorer
-from laion_coco_assets.shards.profile import BlipSource, CaptionSettings, ClipSource
+from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, ClipSource
 from laion_coco_assets_tests.captioning.conftest import CPU
 
 pytestmark = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from laion_coco_assets.captioning import filtering
 from laion_coco_assets.captioning.filtering import filter_step
-from laion_coco_assets.shards.profile import BlipSource, CaptionSettings, MaxLength
+from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, MaxLength
 from laion_coco_assets_tests.captioning.reference import reference_draw, reference_step
 
 

@@ -17,7 +17,7 @@ from laion_coco_assets.captioning.loading import load_blip, load_clip
 from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.captioning.scorer import Scorer
 from laion_coco_assets.captioning.vision import encode_images
-from laion_coco_assets.shards.profile import BlipSource, ClipSource, MaxLength, load_profile
+from laion_coco_assets.contract.profile import BlipSource, ClipSource, MaxLength, load_profile
 from laion_coco_assets_tests.captioning.conftest import CPU, SPECIAL, WORDS
 from laion_coco_assets_tests.captioning.reference import prompt_tokens
 

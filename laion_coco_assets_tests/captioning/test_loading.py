@@ -24,9 +24,9 @@ from laion_coco_assets.captioning import hub as hub_module
 from laion_coco_assets.captioning.clip import _preprocessing, _trained_with_quick_gelu
 from laion_coco_assets.captioning.loading import load_blip, load_clip
 from laion_coco_assets.captioning.sampler import Captioner
+from laion_coco_assets.contract.fingerprint import content_digest
+from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, ClipSource
 from laion_coco_assets.errors import ModelUnavailableError
-from laion_coco_assets.shards.fingerprint import content_digest
-from laion_coco_assets.shards.profile import BlipSource, CaptionSettings, ClipSource
 from laion_coco_assets_tests.captioning.conftest import CPU, RESNET, VIT, blip_tokenizer, randomise, save_clip
 
 F32 = torch.float32
@@ -326,7 +326,7 @@ OFFLINE = """
 import torch
 from laion_coco_assets.captioning.loading import load_blip
 from laion_coco_assets.errors import ModelUnavailableError
-from laion_coco_assets.shards.profile import load_profile
+from laion_coco_assets.contract.profile import load_profile
 try:
     load_blip(load_profile("laion-coco").caption.model, torch.device("cpu"), torch.float32)
 except ModelUnavailableError as error:

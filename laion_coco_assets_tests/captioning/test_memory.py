@@ -9,7 +9,7 @@ from PIL import Image
 from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes
 from laion_coco_assets.captioning.loading import Blip
 from laion_coco_assets.captioning.sampler import Captioner
-from laion_coco_assets.shards.profile import CaptionSettings, MaxLength
+from laion_coco_assets.contract.profile import CaptionSettings, MaxLength
 
 
 def bytes_held(prefixes: Prefixes) -> int:

@@ -12,7 +12,7 @@ from PIL import Image
 from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes
 from laion_coco_assets.captioning.loading import Blip
 from laion_coco_assets.captioning.sampler import Candidates, Captioner, Sample
-from laion_coco_assets.shards.profile import CaptionSettings, MaxLength
+from laion_coco_assets.contract.profile import CaptionSettings, MaxLength
 
 LONGEST, SHORT = 24, 3
 

@@ -15,8 +15,8 @@ from PIL import Image
 from laion_coco_assets.captioning.loading import Blip, load_blip
 from laion_coco_assets.captioning.sampler import Candidates, Captioner
 from laion_coco_assets.captioning.tree import Tree
+from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, MaxLength
 from laion_coco_assets.errors import DeviceError, ProfileError
-from laion_coco_assets.shards.profile import BlipSource, CaptionSettings, MaxLength
 from laion_coco_assets_tests.captioning.reference import prompt_tokens, reference_candidates
 
 Settings = Callable[..., CaptionSettings]

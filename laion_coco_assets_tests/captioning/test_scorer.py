@@ -12,7 +12,7 @@ from PIL import Image
 from laion_coco_assets.captioning import text_tower
 from laion_coco_assets.captioning.loading import Clip, load_clip
 from laion_coco_assets.captioning.scorer import Scorer
-from laion_coco_assets.shards.profile import ClipSource
+from laion_coco_assets.contract.profile import ClipSource
 from laion_coco_assets_tests.captioning.conftest import CPU, RESNET, VIT, local_clip, save_clip
 
 LONG = "a long story about a red ball and a blue hat " * 12

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.source import sample_id
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.contract.schemas import LEDGER, Stage
+from laion_coco_assets.sources.source import sample_id
+from laion_coco_assets.store.store import ShardStore
 
 Row = dict[str, Any]
 Rows = list[Row]

@@ -9,17 +9,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_coco_assets.checks.asset_checks import build_checks
 from laion_coco_assets.checks.drift import EARLIER_SHARDS, LEAST_ROWS, LEAST_SHARDS, Drift
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import Scope, Severity, all_rules
-from laion_coco_assets.resources.removals import RemovalsResource
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.orchestration.asset_checks import build_checks
+from laion_coco_assets.resources.removal_list import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets_tests.test_cli import laion_coco
+from laion_coco_assets.store.store import ShardStore
+from laion_coco_assets_tests.cli.test_cli import laion_coco
 
 RULE = "fetched_images_success_drift"
 RULES = [rule for rule in all_rules() if rule.name == RULE]

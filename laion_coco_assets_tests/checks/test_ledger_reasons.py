@@ -7,9 +7,9 @@ import pytest
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import all_rules
 from laion_coco_assets.checks.run import check_shard
-from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.contract.schemas import LEDGER, Stage
+from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.store.store import ShardStore
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from laion_coco_assets.checks.drift import Drift
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import Scope, Severity, all_rules
 from laion_coco_assets.checks.run import ALL_SHARDS, check_across, check_shard
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import LEDGER, Stage
 from laion_coco_assets.errors import StoreUnavailableError
-from laion_coco_assets.publishing.removals import RemovalList
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import LEDGER, Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.publishing.removal_list import RemovalList
+from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.checks.mutations import (
     ACROSS,
     DRIFTS,
@@ -37,9 +37,9 @@ from laion_coco_assets_tests.checks.mutations import (
     table,
     tamper,
 )
+from laion_coco_assets_tests.cli.test_cli import laion_coco
 from laion_coco_assets_tests.conftest import DemoRun
 from laion_coco_assets_tests.dagster_server import ROOT
-from laion_coco_assets_tests.test_cli import laion_coco
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_coco_assets.checks.asset_checks import build_checks
-from laion_coco_assets.resources.removals import RemovalsResource
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.orchestration.asset_checks import build_checks
+from laion_coco_assets.resources.removal_list import RemovalsResource
 from laion_coco_assets.resources.store import ShardStoreResource
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.store import ShardStore
 
 PROFILE = load_profile("demo")
 CAP = 3

@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.evaluation.examples import published_images
 from laion_coco_assets.evaluation.gallery import gallery
-from laion_coco_assets.shards.joining import stage_rows
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.joining import stage_rows
+from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.conftest import DemoRun, run_demo_shards
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"

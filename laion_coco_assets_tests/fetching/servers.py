@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
 
-from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets_tests.images import pictures
 
 
 class Connection:

@@ -2,10 +2,10 @@
 
 import pytest
 
+from laion_coco_assets.contract.reasons import TRANSIENT, Reason
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
-from laion_coco_assets.fetching.reasons import TRANSIENT, Reason
-from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer
+from laion_coco_assets_tests.images import pictures
 
 LOOPBACK = FetchDeployment(allow_networks=("127.0.0.0/8",), backoff_s=0.001, host_failures=0, decode_workers=2)
 

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
+from laion_coco_assets.contract.reasons import Reason
 from laion_coco_assets.fetching.budget import ByteBudget
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
-from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets_tests.dagster_server import wait_for
-from laion_coco_assets_tests.fetching import pictures, servers
+from laion_coco_assets_tests.fetching import servers
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, CLOSING, BadServer, Connection, good
+from laion_coco_assets_tests.images import pictures
 
 
 def means(server: BadServer, **changes) -> FetchDeployment:

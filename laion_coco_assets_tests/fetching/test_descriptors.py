@@ -13,7 +13,7 @@ import resource, sys
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.fetcher import Fetcher
-from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets_tests.images import pictures
 
 base, hard = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
@@ -37,7 +37,7 @@ from contextlib import suppress
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.fetcher import Fetcher
-from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets_tests.images import pictures
 
 port, names = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))

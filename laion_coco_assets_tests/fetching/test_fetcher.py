@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from laion_coco_assets.contract.reasons import DESCRIPTIONS, TRANSIENT, Reason, Rejection
 from laion_coco_assets.fetching.duplicates import SeenUrls
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
 from laion_coco_assets.fetching.hosts import Hosts
-from laion_coco_assets.fetching.reasons import DESCRIPTIONS, TRANSIENT, Reason, Rejection
-from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
+from laion_coco_assets_tests.images import pictures
 
 
 def means(**changes) -> FetchDeployment:

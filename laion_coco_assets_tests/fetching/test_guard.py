@@ -4,11 +4,11 @@ from urllib.parse import quote
 
 import pytest
 
+from laion_coco_assets.contract.reasons import Reason
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
-from laion_coco_assets.fetching.reasons import Reason
-from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.names import NameServer
 from laion_coco_assets_tests.fetching.servers import BadServer
+from laion_coco_assets_tests.images import pictures
 
 BLOCKED, INVALID, SCHEME = Reason.BLOCKED_ADDRESS, Reason.INVALID_URL, Reason.SCHEME
 

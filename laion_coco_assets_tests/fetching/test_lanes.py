@@ -13,15 +13,15 @@ from typing import cast
 
 import pytest
 
+from laion_coco_assets.contract.reasons import Reason
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching import lane_worker
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
 from laion_coco_assets.fetching.lanes import _PROGRAM
 from laion_coco_assets.fetching.outcome import Means
-from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets_tests.dagster_server import wait_for
-from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BadServer
+from laion_coco_assets_tests.images import pictures
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -235,7 +235,7 @@ def test_a_lane_keeps_nothing_of_a_call_that_has_ended() -> None:
 
 NO_PYTHON = "import sys; sys.executable = '/no/such/python'"
 NO_SENSE = """
-from laion_coco_assets.fetching.workers import _Worker
+from laion_coco_assets.images.workers import _Worker
 
 async def start(orders):
     raise KeyError("odd")

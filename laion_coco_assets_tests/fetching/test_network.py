@@ -11,13 +11,13 @@ import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 from pydantic import ValidationError
 
+from laion_coco_assets.contract.reasons import Reason
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.fetching.addresses import BlockedAddressError, guarded_socket_factory
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
-from laion_coco_assets.fetching.reasons import Reason
-from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.names import NameServer
 from laion_coco_assets_tests.fetching.servers import BadServer
+from laion_coco_assets_tests.images import pictures
 
 
 def fetch(*urls: str, **deployment) -> list[Fetched]:

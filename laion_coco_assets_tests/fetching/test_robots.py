@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from protego import Protego
 from yarl import URL
 
+from laion_coco_assets.contract.fingerprint import fingerprints
+from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.reasons import Reason, RejectedError
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
-from laion_coco_assets.fetching.reasons import Reason, RejectedError
 from laion_coco_assets.fetching.robots import MAX_ROBOTS_BYTES, Robots, RobotsAnswer, own_groups
-from laion_coco_assets.shards.fingerprint import fingerprints
-from laion_coco_assets.shards.profile import load_profile
-from laion_coco_assets.shards.schemas import Stage
-from laion_coco_assets_tests.fetching import pictures
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
+from laion_coco_assets_tests.images import pictures
 
 #: What each host serves as /robots.txt: a body with 200, or a status line.
 FILES: dict[str, str | bytes] = {

@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from laion_coco_assets.cli.runner import run_shards
+from laion_coco_assets.contract.reasons import Reason
+from laion_coco_assets.contract.schemas import FETCHED_IMAGES, SOURCE, Stage
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SampleIds
 from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
-from laion_coco_assets.fetching.reasons import Reason
 from laion_coco_assets.fetching.rows import appendable, fetch_shard, fetched_row
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.runner import run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.shards.schemas import FETCHED_IMAGES, SOURCE, Stage
-from laion_coco_assets.shards.source import SourceShard, sample_id
-from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets.sources.source import SourceShard, sample_id
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
+from laion_coco_assets_tests.images import pictures
 
 IMAGE = b"the bytes of an image"
 MD5 = hashlib.md5(IMAGE).hexdigest()
@@ -142,10 +142,10 @@ from upath import UPath
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.fetcher import Fetcher
 from laion_coco_assets.fetching.rows import fetch_shard
-from laion_coco_assets.shards.image_sources import FolderShard
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
-from laion_coco_assets_tests.fetching import pictures
+from laion_coco_assets.sources.image_sources import FolderShard
+from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.store.store import ShardStore
+from laion_coco_assets_tests.images import pictures
 
 folder = Path(sys.argv[1])
 source, store = FolderShard("s", UPath(folder / "source")), ShardStore(folder / "out")

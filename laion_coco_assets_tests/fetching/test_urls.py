@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from laion_coco_assets.fetching.reasons import Reason, RejectedError, Rejection
+from laion_coco_assets.contract.reasons import Reason, RejectedError, Rejection
 from laion_coco_assets.fetching.urls import check_url, resolve_redirect
 
 

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from laion_coco_assets.shards.schemas import LAION_COCO_COLUMNS, PUBLISHED, Stage
+from laion_coco_assets.contract.schemas import LAION_COCO_COLUMNS, PUBLISHED, Stage
 from laion_coco_assets_tests.conftest import DemoRun
 
 #: FACTS.md's table of the published columns.

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from laion_coco_assets.contract.schemas import PUBLISHED, Stage
+from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.publishing.webdataset import Exported, export_fetched, export_shard, keep_one_stage
-from laion_coco_assets.shards.schemas import PUBLISHED, Stage
-from laion_coco_assets.shards.stage_info import StageKey
-from laion_coco_assets.shards.store import ShardStore
+from laion_coco_assets.store.store import ShardStore
 
 ROWS = 600
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}

@@ -11,14 +11,14 @@ import dagster as dg
 import pytest
 import sqlalchemy
 
-from laion_coco_assets.assets.stage import SHARDS
+from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.errors import UserError
-from laion_coco_assets.shards.schemas import Stage
+from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.simulation.instance import Simulation, make_simulation
 from laion_coco_assets.simulation.run import InstanceBenchSettings, run_instance_bench
 from laion_coco_assets.simulation.ticks import Ticks
 from laion_coco_assets_tests.bench.test_fetch import SILENT
-from laion_coco_assets_tests.test_cli import laion_coco
+from laion_coco_assets_tests.cli.test_cli import laion_coco
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""`laion-coco`: the same assets and checks at a terminal."""

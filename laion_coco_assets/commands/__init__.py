@@ -1,1 +1,0 @@
-"""Groups of `laion-coco`'s commands, and what all commands share."""
