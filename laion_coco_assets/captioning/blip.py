@@ -16,7 +16,7 @@ from laion_coco_assets.captioning.hub import HubModel, gigabytes
 from laion_coco_assets.captioning.vision import ImagePreprocessing
 from laion_coco_assets.captioning.weights import READ_ERRORS
 from laion_coco_assets.contract.fingerprint import content_digest
-from laion_coco_assets.contract.profile import BlipSource
+from laion_coco_assets.contract.profile import CaptionerSource
 from laion_coco_assets.errors import ModelUnavailableError
 
 _SETTING: Final = "caption.model.path"
@@ -45,7 +45,7 @@ class Blip:
     dtype: torch.dtype
 
 
-def load_blip(source: BlipSource, device: torch.device, dtype: torch.dtype) -> Blip:
+def load_blip(source: CaptionerSource, device: torch.device, dtype: torch.dtype) -> Blip:
     """Load BLIP; from `source.path` without any network.
 
     Raises:
@@ -59,7 +59,7 @@ def load_blip(source: BlipSource, device: torch.device, dtype: torch.dtype) -> B
     return _load(source.path, f"local:{content_digest(source.path)}", device, dtype)
 
 
-def _hub_model(source: BlipSource) -> HubModel:
+def _hub_model(source: CaptionerSource) -> HubModel:
     return HubModel(
         repo=source.name,
         revision=source.revision,

@@ -17,7 +17,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from laion_coco_assets.captioning.hub import HubModel, gigabytes
 from laion_coco_assets.captioning.weights import READ_ERRORS, load_weights, read_weights
 from laion_coco_assets.contract.fingerprint import content_digest
-from laion_coco_assets.contract.profile import ClipSource
+from laion_coco_assets.contract.profile import RankerSource
 from laion_coco_assets.errors import ModelUnavailableError
 
 _SETTING: Final = "rank.model.path or final.model.path"
@@ -47,7 +47,7 @@ class Clip:
     dtype: torch.dtype
 
 
-def load_clip(source: ClipSource, device: torch.device, dtype: torch.dtype, setting: str = _SETTING) -> Clip:
+def load_clip(source: RankerSource, device: torch.device, dtype: torch.dtype, setting: str = _SETTING) -> Clip:
     """Load a CLIP; from `source.path` without any network.
 
     Args:
@@ -73,7 +73,7 @@ def load_clip(source: ClipSource, device: torch.device, dtype: torch.dtype, sett
     return _build(source, f"local-dir:{source.path}", file, revision=revision, device=device, dtype=dtype)
 
 
-def _check_name(source: ClipSource) -> None:
+def _check_name(source: RankerSource) -> None:
     if open_clip.get_model_config(source.name) is None:
         raise ModelUnavailableError(
             f"{source.name!r} is no architecture that open_clip {open_clip.__version__} knows; "
@@ -81,7 +81,7 @@ def _check_name(source: ClipSource) -> None:
         )
 
 
-def _fetch(source: ClipSource, setting: str) -> Path:
+def _fetch(source: RankerSource, setting: str) -> Path:
     """The weights file in the hub's cache."""
     facts = get_pretrained_cfg(source.name, source.pretrained)
     if not facts:
@@ -132,7 +132,7 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _build(
-    source: ClipSource, architecture: str, file: Path, *, revision: str, device: torch.device, dtype: torch.dtype
+    source: RankerSource, architecture: str, file: Path, *, revision: str, device: torch.device, dtype: torch.dtype
 ) -> Clip:
     try:
         with _quiet():
@@ -158,13 +158,13 @@ def _build(
     )
 
 
-def _trained_with_quick_gelu(source: ClipSource) -> bool:
+def _trained_with_quick_gelu(source: RankerSource) -> bool:
     """What open_clip's table says of the tag. OpenAI's tag always means it, for architectures of our own too."""
     facts = get_pretrained_cfg(source.name, source.pretrained)
     return bool(facts.get("quick_gelu", False)) if facts else source.pretrained == "openai"
 
 
-def _preprocessing(source: ClipSource) -> dict[str, Any]:
+def _preprocessing(source: RankerSource) -> dict[str, Any]:
     facts = get_pretrained_cfg(source.name, source.pretrained)
     return {key: facts[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in facts}
 
@@ -180,7 +180,7 @@ def _in_own_names(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, tor
     return weights
 
 
-def _describe(source: ClipSource, architecture: str) -> str:
+def _describe(source: RankerSource, architecture: str) -> str:
     if architecture == source.name:
         return f"open_clip's {source.name}"
     return f"the architecture in {_CONFIG}"

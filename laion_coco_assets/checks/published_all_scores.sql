@@ -9,10 +9,10 @@ FROM (
             list_sort(list_transform(range(len(all_captions)), lambda i: {'c': all_captions[i + 1], 's': all_similarities[i + 1], 'm': all_multiplicities[i + 1]}))
             THEN {'stage': 'blip_candidates and clip_l_top5', 'columns': 'captions, similarities or multiplicities'}
         WHEN all_captions[:len(top_captions)] IS DISTINCT FROM top_captions THEN {'stage': 'clip_l_top5', 'columns': 'the first of all_captions'}
-        WHEN rn50x64_similarities IS DISTINCT FROM final_scores THEN {'stage': 'rn50x64_final', 'columns': 'rn50x64_similarities'}
+        WHEN final_similarities IS DISTINCT FROM final_scores THEN {'stage': 'rn50x64_final', 'columns': 'final_similarities'}
         WHEN top_caption IS DISTINCT FROM made.caption THEN {'stage': 'rn50x64_final', 'columns': 'top_caption'}
-        WHEN alt_text_similarity_vit_l_14 IS DISTINCT FROM first_alt THEN {'stage': 'clip_l_top5', 'columns': 'alt_text_similarity_vit_l_14'}
-        WHEN alt_text_similarity_rn50x64 IS DISTINCT FROM final_alt THEN {'stage': 'rn50x64_final', 'columns': 'alt_text_similarity_rn50x64'}
+        WHEN alt_text_similarity IS DISTINCT FROM first_alt THEN {'stage': 'clip_l_top5', 'columns': 'alt_text_similarity'}
+        WHEN alt_text_final_similarity IS DISTINCT FROM final_alt THEN {'stage': 'rn50x64_final', 'columns': 'alt_text_final_similarity'}
     END AS differing
     FROM published
     LEFT JOIN (

@@ -15,6 +15,6 @@ FROM (
         WHEN top_caption IS DISTINCT FROM all_captions[best] THEN
             {'expected': 'top_caption is the best: ' || coalesce(all_captions[best], 'null'), 'actual': 'top_caption is ' || top_caption}
     END AS problem
-    FROM (SELECT *, coalesce(list_position(rn50x64_similarities, list_max(rn50x64_similarities)), 1) AS best FROM published)
+    FROM (SELECT *, coalesce(list_position(final_similarities, list_max(final_similarities)), 1) AS best FROM published)
 )
 WHERE problem IS NOT NULL

@@ -1,4 +1,4 @@
--- description: URL, TEXT and the source's own columns are published as they came.
+-- description: URL, TEXT, the source's own columns and the image's sha256 are published as they came.
 -- severity: error
 -- stage: published
 -- needs: fetched_images
@@ -13,7 +13,8 @@ FROM (
         {'name': 'similarity', 'origin': origin.similarity::VARCHAR, 'carried': row.similarity::VARCHAR},
         {'name': 'hash', 'origin': origin.hash::VARCHAR, 'carried': row.hash::VARCHAR},
         {'name': 'pwatermark', 'origin': origin.pwatermark::VARCHAR, 'carried': row.pwatermark::VARCHAR},
-        {'name': 'punsafe', 'origin': origin.punsafe::VARCHAR, 'carried': row.punsafe::VARCHAR}
+        {'name': 'punsafe', 'origin': origin.punsafe::VARCHAR, 'carried': row.punsafe::VARCHAR},
+        {'name': 'sha256', 'origin': origin.sha256, 'carried': row.sha256}
     ], lambda each: each.origin IS DISTINCT FROM each.carried) AS differing
     FROM published AS row
     LEFT JOIN (SELECT * FROM fetched_images WHERE status = 'ok') AS origin USING (sample_id)

@@ -5,19 +5,19 @@ SELECT sample_id, problem.expected, problem.actual
 FROM (
     SELECT sample_id, CASE
         WHEN len(list_filter(all_similarities, lambda score: score IS NULL OR NOT abs(score) <= 1.000001)) > 0 THEN {'expected': 'cosine similarities', 'actual': 'all_similarities ' || all_similarities::VARCHAR}
-        WHEN rn50x64_similarities IS NULL AND kept IS NOT NULL THEN {'expected': 'rn50x64_similarities, as in other rows', 'actual': 'null'}
-        WHEN len(rn50x64_similarities) <> greatest(1, least(kept, len(all_captions))) THEN
-            {'expected': greatest(1, least(kept, len(all_captions))) || ' rn50x64_similarities, as many as in other rows or one a caption', 'actual': len(rn50x64_similarities)::VARCHAR}
-        WHEN len(list_filter(rn50x64_similarities, lambda score: score IS NULL OR NOT abs(score) <= 1.000001)) > 0 THEN {'expected': 'cosine similarities', 'actual': 'rn50x64_similarities ' || rn50x64_similarities::VARCHAR}
-        WHEN (alt_text_similarity_vit_l_14 IS NULL) <> blank THEN
-            {'expected': CASE WHEN blank THEN 'no similarity of a blank TEXT' ELSE 'a similarity of TEXT' END, 'actual': 'alt_text_similarity_vit_l_14 ' || coalesce(alt_text_similarity_vit_l_14::VARCHAR, 'null')}
-        WHEN (alt_text_similarity_rn50x64 IS NULL) <> (blank OR kept IS NULL) THEN
-            {'expected': CASE WHEN kept IS NULL THEN 'none: one ranker decides' WHEN blank THEN 'no similarity of a blank TEXT' ELSE 'a similarity of TEXT' END, 'actual': 'alt_text_similarity_rn50x64 ' || coalesce(alt_text_similarity_rn50x64::VARCHAR, 'null')}
+        WHEN final_similarities IS NULL AND kept IS NOT NULL THEN {'expected': 'final_similarities, as in other rows', 'actual': 'null'}
+        WHEN len(final_similarities) <> greatest(1, least(kept, len(all_captions))) THEN
+            {'expected': greatest(1, least(kept, len(all_captions))) || ' final_similarities, as many as in other rows or one a caption', 'actual': len(final_similarities)::VARCHAR}
+        WHEN len(list_filter(final_similarities, lambda score: score IS NULL OR NOT abs(score) <= 1.000001)) > 0 THEN {'expected': 'cosine similarities', 'actual': 'final_similarities ' || final_similarities::VARCHAR}
+        WHEN (alt_text_similarity IS NULL) <> blank THEN
+            {'expected': CASE WHEN blank THEN 'no similarity of a blank TEXT' ELSE 'a similarity of TEXT' END, 'actual': 'alt_text_similarity ' || coalesce(alt_text_similarity::VARCHAR, 'null')}
+        WHEN (alt_text_final_similarity IS NULL) <> (blank OR kept IS NULL) THEN
+            {'expected': CASE WHEN kept IS NULL THEN 'none: one ranker decides' WHEN blank THEN 'no similarity of a blank TEXT' ELSE 'a similarity of TEXT' END, 'actual': 'alt_text_final_similarity ' || coalesce(alt_text_final_similarity::VARCHAR, 'null')}
         -- NaN is asked for by itself: what DuckDB takes a column's range from, in parquet, leaves it out.
-        WHEN isnan(alt_text_similarity_vit_l_14) OR abs(alt_text_similarity_vit_l_14) > 1.000001 THEN {'expected': 'a cosine similarity', 'actual': 'alt_text_similarity_vit_l_14 ' || alt_text_similarity_vit_l_14}
-        WHEN isnan(alt_text_similarity_rn50x64) OR abs(alt_text_similarity_rn50x64) > 1.000001 THEN {'expected': 'a cosine similarity', 'actual': 'alt_text_similarity_rn50x64 ' || alt_text_similarity_rn50x64}
+        WHEN isnan(alt_text_similarity) OR abs(alt_text_similarity) > 1.000001 THEN {'expected': 'a cosine similarity', 'actual': 'alt_text_similarity ' || alt_text_similarity}
+        WHEN isnan(alt_text_final_similarity) OR abs(alt_text_final_similarity) > 1.000001 THEN {'expected': 'a cosine similarity', 'actual': 'alt_text_final_similarity ' || alt_text_final_similarity}
     END AS problem
     FROM (SELECT *, regexp_full_match(coalesce(TEXT, ''), '[\s\p{Z}\x1c-\x1f\x{85}\x0b]*') AS blank FROM published),
-        (SELECT max(len(rn50x64_similarities)) AS kept FROM published)
+        (SELECT max(len(final_similarities)) AS kept FROM published)
 )
 WHERE problem IS NOT NULL

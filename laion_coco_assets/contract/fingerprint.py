@@ -18,7 +18,7 @@ STAGE_VERSIONS: Final[dict[Stage, int]] = {
     Stage.BLIP_CANDIDATES: 1,
     Stage.CLIP_L_TOP5: 1,
     Stage.RN50X64_FINAL: 1,
-    Stage.PUBLISHED: 1,
+    Stage.PUBLISHED: 2,
 }
 
 _SECTIONS: Final[dict[Stage, str]] = {

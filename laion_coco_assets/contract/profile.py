@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from laion_coco_assets.contract.extensions import is_dotted_path
 from laion_coco_assets.errors import ProfileError
 
 #: A trial's, and more than any shard has.
@@ -53,25 +54,54 @@ class FetchSettings(_Section):
     )
 
 
-class BlipSource(_Section):
-    """Where BLIP's weights come from: a hub name at a revision, or a local transformers folder."""
+class _ModelSource(_Section):
+    """What every model's section has: the class that runs it, its name, and where its weights come from."""
+
+    type: str = Field(
+        default="",
+        exclude_if=lambda kind: not kind,  # what was made before the key existed keeps its fingerprint
+        description="`package.module:Class` of a model of another kind; without it, the built-in kind",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        exclude_if=lambda options: not options,
+        description="what a model of another kind takes; part of the fingerprint",
+    )
+
+    @model_validator(mode="after")
+    def _options_have_a_type(self) -> Self:
+        if self.options and not self.type:
+            raise ValueError("options: the built-in model takes none; name the `type` that does")
+        if self.type and not is_dotted_path(self.type):
+            raise ValueError(f"type: should be of the form package.module:Class, not {self.type!r}")
+        return self
+
+
+class CaptionerSource(_ModelSource):
+    """Which captioner: BLIP's weights, a hub name at a revision or a local transformers folder, or another `type`."""
 
     name: str = Field(min_length=1, description="hub name")
     revision: str = Field(default="main", min_length=1, description="commit of the hub's repository")
     path: Path | None = Field(default=None, strict=False, description="a local folder instead of the hub")
 
 
-class ClipSource(_Section):
-    """Where a CLIP's weights come from: open_clip's names, or a local copy.
+class RankerSource(_ModelSource):
+    """Which ranker: a CLIP by open_clip's names or a local copy, or another `type`.
 
     `path` is a folder in open_clip's own format (open_clip_config.json and weights), or one weights file for the
     architecture `name`. `pretrained` also says how the weights were trained: OpenAI's use QuickGELU.
     """
 
     name: str = Field(min_length=1, description="open_clip's name of the architecture")
-    pretrained: str = Field(min_length=1, description="open_clip's tag of the weights")
+    pretrained: str = Field(default="", description="open_clip's tag of the weights")
     revision: str = Field(default="main", min_length=1, description="commit of the hub repository open_clip names")
     path: Path | None = Field(default=None, strict=False, description="a local folder or file instead of the hub")
+
+    @model_validator(mode="after")
+    def _open_clip_names_weights(self) -> Self:
+        if not self.type and not self.pretrained:
+            raise ValueError("pretrained: missing")
+        return self
 
 
 class MaxLength(_Section):
@@ -84,7 +114,7 @@ class MaxLength(_Section):
 class CaptionSettings(_Section):
     """BLIP's sampling (worker's settings in the profile `laion-coco`)."""
 
-    model: BlipSource
+    model: CaptionerSource
     seed: int = Field(ge=0, lt=1 << 63)
     prompt: str
     top_p: float = Field(gt=0, le=1)
@@ -111,14 +141,14 @@ class CaptionSettings(_Section):
 class RankSettings(_Section):
     """A CLIP that scores captions, and how many of the best it keeps."""
 
-    model: ClipSource
+    model: RankerSource
     keep: int = Field(ge=1, le=1000)
 
 
 class FinalSettings(_Section):
     """The CLIP that picks the winner of the kept ones."""
 
-    model: ClipSource
+    model: RankerSource
 
 
 class PublishSettings(_Section):
@@ -128,7 +158,7 @@ class PublishSettings(_Section):
 
 
 class Profile(_Section):
-    """Every setting that can change an output. `final` absent: the first ranker's best wins (the worker's last mode)."""
+    """Every setting that can change an output, and the classes that make it. `final` absent: the first ranker's best wins (the worker's last mode)."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=63)]
     fetch: FetchSettings
@@ -136,6 +166,19 @@ class Profile(_Section):
     rank: RankSettings
     final: FinalSettings | None = None
     publish: PublishSettings
+    stages: tuple[str, ...] = Field(
+        default=(), strict=False, description="further stages, as package.module:Class; see docs/extending.md"
+    )
+    stage_settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="what a further stage takes, by its name; part of its fingerprint"
+    )
+    sources: tuple[str, ...] = Field(
+        default=(), strict=False, description="further source formats, as package.module:Class"
+    )
+    resources: str = Field(
+        default="",
+        description="package.module:function that gives resources in place of the deployment's, as the demo has",
+    )
 
     def capped(self, max_samples: int) -> Self:
         """The same profile for a trial on the first `max_samples` rows of each shard."""

@@ -87,7 +87,7 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     Stage.BLIP_CANDIDATES: (
         _ROW,
         _SAMPLE_ID,
-        Column("captions", _STRINGS, "the distinct captions BLIP sampled, in sampling order", nullable=False),
+        Column("captions", _STRINGS, "the distinct captions that were sampled, in sampling order", nullable=False),
         Column("multiplicities", _INTS, "how many of the draws gave this caption, same order", nullable=False),
         Column("token_counts", _INTS, "tokens after the prompt, the end not counted, same order", nullable=False),
         Column("reason", _STRING, "`no_caption` when every draw was empty, `decode_error`; else null"),
@@ -104,24 +104,29 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
     Stage.RN50X64_FINAL: (
         _ROW,
         _SAMPLE_ID,
-        Column("scores", _FLOATS, "the second ranker's similarities of top; null when the profile has one ranker"),
+        Column("scores", _FLOATS, "the final ranker's similarities of top; null when the profile has one ranker"),
         Column("winner", _INT32, "index into captions", nullable=False),
         Column("caption", _STRING, "the winner", nullable=False),
-        Column("alt_text_score", _FLOAT64, "the second ranker's similarity of image and alt text"),
+        Column("alt_text_score", _FLOAT64, "the final ranker's similarity of image and alt text"),
     ),
     # LAION-COCO's own columns with its names and types, then this project's.
     Stage.PUBLISHED: (
         _URL,
         _TEXT,
         Column("top_caption", _STRING, "the caption that won; one of all_captions"),
-        Column("all_captions", _STRINGS, "every distinct caption BLIP sampled, best ViT-L/14 similarity first"),
+        Column(
+            "all_captions",
+            _STRINGS,
+            "every distinct caption that was sampled, best similarity by the first ranker first",
+        ),
         Column(
             "all_similarities",
             _FLOATS,
-            "cosine similarity of image and caption by the first ranker (ViT-L/14), same order",
+            "similarity of image and caption by the first ranker, same order",
         ),
         *_CARRIED_OVER,
         _SAMPLE_ID,
+        Column("sha256", _STRING, "of the image's bytes as they were served, hex", nullable=False),
         Column(
             "all_multiplicities",
             _INTS,
@@ -129,19 +134,19 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
             nullable=False,
         ),
         Column(
-            "rn50x64_similarities",
+            "final_similarities",
             _FLOATS,
-            "the second ranker's (RN50x64) similarities of the first (up to five) of all_captions; null with one ranker",
+            "the final ranker's similarities of the first of all_captions, those that the first ranker kept; null with one ranker",
         ),
         Column(
-            "alt_text_similarity_vit_l_14",
+            "alt_text_similarity",
             _FLOAT64,
             "the first ranker's similarity of image and alt text; null when there is none",
         ),
         Column(
-            "alt_text_similarity_rn50x64",
+            "alt_text_final_similarity",
             _FLOAT64,
-            "the second ranker's similarity of image and alt text; null when there is none, or with one ranker",
+            "the final ranker's similarity of image and alt text; null when there is none, or with one ranker",
         ),
         Column("fingerprint", _STRING, "hash of every setting and model behind the row", nullable=False),
     ),

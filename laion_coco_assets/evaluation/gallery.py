@@ -71,7 +71,7 @@ def gallery(
 
 
 def _article(row: Mapping[str, Any], image: bytes, notes: Mapping[str, str]) -> str:
-    final_scores = row["rn50x64_similarities"] or []
+    final_scores = row["final_similarities"] or []
     lines = []
     for i, caption in enumerate(row["all_captions"][:_CAPTIONS_SHOWN]):
         won = ' class="won"' if caption == row["top_caption"] else ""

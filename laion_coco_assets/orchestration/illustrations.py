@@ -35,10 +35,8 @@ class _Panel:
 
 
 #: By the ranker that decided: a profile may have the first one only.
-_WINNER: Final = "[coalesce(list_max(rn50x64_similarities), all_similarities[1])]"
-_ALT_TEXT: Final = (
-    "[CASE WHEN rn50x64_similarities IS NULL THEN alt_text_similarity_vit_l_14 ELSE alt_text_similarity_rn50x64 END]"
-)
+_WINNER: Final = "[coalesce(list_max(final_similarities), all_similarities[1])]"
+_ALT_TEXT: Final = "[CASE WHEN final_similarities IS NULL THEN alt_text_similarity ELSE alt_text_final_similarity END]"
 
 _PANELS: Final[Mapping[Stage, tuple[_Panel, ...]]] = {
     Stage.BLIP_CANDIDATES: (
@@ -124,7 +122,7 @@ def examples(store: ShardStore, shard: str, *, thumbnails: bool = True) -> dg.Ma
     )
     shown = list(islice(pairs, _EXAMPLES))
     # A profile may have the first ranker only; a file is of one profile.
-    decided = "RN50x64" if any(row["rn50x64_similarities"] for row, _ in shown) else "ViT-L/14"
+    decided = "RN50x64" if any(row["final_similarities"] for row, _ in shown) else "ViT-L/14"
     score = f"{decided} cosine"
     head = ["image", "top_caption", score, "alt text", score, "URL"]
     body = [[_picture(image), *_example(row)] for row, image in shown]
@@ -144,9 +142,9 @@ def _picture(image: bytes | None) -> Image | None:
 
 
 def _example(row: Mapping[str, Any]) -> list[Any]:
-    if row["rn50x64_similarities"]:
-        scores = max(row["rn50x64_similarities"]), row["alt_text_similarity_rn50x64"]
+    if row["final_similarities"]:
+        scores = max(row["final_similarities"]), row["alt_text_final_similarity"]
     else:
-        scores = row["all_similarities"][0], row["alt_text_similarity_vit_l_14"]
+        scores = row["all_similarities"][0], row["alt_text_similarity"]
     score, alt_text_score = ("" if each is None else f"{each:.3f}" for each in scores)
     return [row["top_caption"], score, (row["TEXT"] or "").strip() or "(none)", alt_text_score, Url(row["URL"] or "")]

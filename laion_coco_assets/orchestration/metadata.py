@@ -42,8 +42,8 @@ _FIGURES: Final[Mapping[str, Mapping[str, str]]] = {
         "alternatives_mean": "avg(len(all_captions) - 1)",
         "duplicate_caption_share": "1 - count(DISTINCT top_caption) / nullif(count(*), 0)",
         # By the ranker that decided: a profile may have the first one only.
-        "score_uplift": "avg(coalesce(list_max(rn50x64_similarities) - alt_text_similarity_rn50x64, "
-        "all_similarities[1] - alt_text_similarity_vit_l_14))",
+        "score_uplift": "avg(coalesce(list_max(final_similarities) - alt_text_final_similarity, "
+        "all_similarities[1] - alt_text_similarity))",
     },
 }
 

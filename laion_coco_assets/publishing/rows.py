@@ -20,10 +20,11 @@ def published_row(fetched: Row, candidates: Row, ranked: Row, final: Row, finger
         "all_similarities": [scores[i] for i in order],
         **{name: fetched[name] for name in CARRIED_OVER},
         "sample_id": fetched["sample_id"],
+        "sha256": fetched["sha256"],
         "all_multiplicities": [candidates["multiplicities"][i] for i in order],
-        "rn50x64_similarities": final["scores"],
-        "alt_text_similarity_vit_l_14": ranked["alt_text_score"],
-        "alt_text_similarity_rn50x64": final["alt_text_score"],
+        "final_similarities": final["scores"],
+        "alt_text_similarity": ranked["alt_text_score"],
+        "alt_text_final_similarity": final["alt_text_score"],
         "fingerprint": fingerprint,
     }
 

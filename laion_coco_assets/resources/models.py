@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from laion_coco_assets.contract.profile import CaptionSettings, ClipSource
+from laion_coco_assets.contract.profile import CaptionSettings, RankerSource
 
 if TYPE_CHECKING:
     from laion_coco_assets.captioning.sampler import Captioner
@@ -39,7 +39,7 @@ class ModelsResource(dg.ConfigurableResource["ModelsResource"]):
         """BLIP with its sampling settings; raises ModelUnavailableError or DeviceError."""
         return _captioner(settings, self.device, self.dtype, self.images_at_once)
 
-    def scorer(self, source: ClipSource, setting: str) -> Scorer:
+    def scorer(self, source: RankerSource, setting: str) -> Scorer:
         """A CLIP; raises ModelUnavailableError, which names `setting`, the profile's key of a local copy, or DeviceError."""
         return _scorer(source, setting, self.device, self.dtype, self.images_at_once)
 
@@ -63,7 +63,7 @@ def _captioner(settings: CaptionSettings, device: str, dtype: str, batch_size: i
 
 
 @lru_cache(maxsize=4)
-def _scorer(source: ClipSource, setting: str, device: str, dtype: str, batch_size: int) -> Scorer:
+def _scorer(source: RankerSource, setting: str, device: str, dtype: str, batch_size: int) -> Scorer:
     from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
     from laion_coco_assets.captioning.loading import load_clip
     from laion_coco_assets.captioning.scorer import Scorer

@@ -431,7 +431,7 @@ def test_one_ranker_may_decide_alone(copy: DemoRun, tmp_path: Path) -> None:
     published = [row for shard in again.shards for row in stage_rows(again.store, Stage.PUBLISHED, shard)]
     assert published
     assert all(row["top_caption"] == row["all_captions"][0] for row in published)
-    assert {row["rn50x64_similarities"] for row in published} == {None}
+    assert {row["final_similarities"] for row in published} == {None}
     results = check_shard(again.store, again.shards[0], all_rules(), fingerprints(load_profile(profile)))
     assert {each.status for each in results} == {Status.PASSED}
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
 
 from laion_coco_assets.captioning.loading import Blip, Clip, load_blip, load_clip
-from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, ClipSource, MaxLength
+from laion_coco_assets.contract.profile import CaptionerSource, CaptionSettings, MaxLength, RankerSource
 
 CPU = torch.device("cpu")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -124,11 +124,11 @@ def blip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def blip(blip_folder: Path) -> Blip:
-    return load_blip(BlipSource(name="tiny", path=blip_folder), CPU, torch.float32)
+    return load_blip(CaptionerSource(name="tiny", path=blip_folder), CPU, torch.float32)
 
 
 def local_clip(folder: Path, pretrained: str = "own") -> Clip:
-    return load_clip(ClipSource(name="tiny", pretrained=pretrained, path=folder), CPU, torch.float32)
+    return load_clip(RankerSource(name="tiny", pretrained=pretrained, path=folder), CPU, torch.float32)
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +174,7 @@ def images() -> list[Image.Image]:
 def settings_with() -> Callable[..., CaptionSettings]:
     def build(**changes: Any) -> CaptionSettings:
         values: dict[str, Any] = {
-            "model": BlipSource(name="tiny"),
+            "model": CaptionerSource(name="tiny"),
             "seed": 7,
             "prompt": "a picture of ",
             "top_p": 0.6,

@@ -12,7 +12,7 @@ from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
 from laion_coco_assets.captioning.loading import load_blip, load_clip
 from laion_coco_assets.captioning.sampler import Candidates, Captioner
 from laion_coco_assets.captioning.scorer import Scorer
-from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, ClipSource
+from laion_coco_assets.contract.profile import CaptionerSource, CaptionSettings, RankerSource
 from laion_coco_assets_tests.captioning.conftest import CPU
 
 pytestmark = [
@@ -33,7 +33,7 @@ def cuda() -> torch.device:
 def captions(
     blip_folder: Path, settings: CaptionSettings, images: list[Image.Image], device: torch.device
 ) -> list[Candidates]:
-    blip = load_blip(BlipSource(name="tiny", path=blip_folder), device, resolve_dtype("auto", device))
+    blip = load_blip(CaptionerSource(name="tiny", path=blip_folder), device, resolve_dtype("auto", device))
     return Captioner(blip, settings, batch_size=3).caption(images, IDS)
 
 
@@ -49,7 +49,7 @@ def test_captions_are_those_of_a_cpu(
 def test_scores_are_those_of_a_cpu(
     clip_folders: dict[str, Path], images: list[Image.Image], tower: str, cuda: torch.device
 ) -> None:
-    source = ClipSource(name="tiny", pretrained="own", path=clip_folders[tower])
+    source = RankerSource(name="tiny", pretrained="own", path=clip_folders[tower])
     on_gpu, on_cpu = (
         Scorer(load_clip(source, device, resolve_dtype("auto", device)), image_batch_size=3).score(images, TEXTS)
         for device in (cuda, CPU)
@@ -65,7 +65,7 @@ def test_memory_that_runs_out_costs_no_caption(
     cuda: torch.device,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    blip = load_blip(BlipSource(name="tiny", path=blip_folder), cuda, torch.float32)
+    blip = load_blip(CaptionerSource(name="tiny", path=blip_folder), cuda, torch.float32)
     expected = Captioner(blip, settings_with(), batch_size=1).caption(images, IDS)
     captioner = Captioner(blip, settings_with(), batch_size=7)
     look = captioner._decoder.look

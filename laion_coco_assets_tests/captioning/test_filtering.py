@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from laion_coco_assets.captioning import filtering
 from laion_coco_assets.captioning.filtering import filter_step
-from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, MaxLength
+from laion_coco_assets.contract.profile import CaptionerSource, CaptionSettings, MaxLength
 from laion_coco_assets_tests.captioning.reference import reference_draw, reference_step
 
 
 def caption_settings(**changes: object) -> CaptionSettings:
     values: dict[str, object] = {
-        "model": BlipSource(name="any"),
+        "model": CaptionerSource(name="any"),
         "seed": 0,
         "prompt": "",
         "top_p": 1.0,

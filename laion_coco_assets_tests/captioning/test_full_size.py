@@ -17,7 +17,7 @@ from laion_coco_assets.captioning.loading import load_blip, load_clip
 from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.captioning.scorer import Scorer
 from laion_coco_assets.captioning.vision import encode_images
-from laion_coco_assets.contract.profile import BlipSource, ClipSource, MaxLength, load_profile
+from laion_coco_assets.contract.profile import CaptionerSource, MaxLength, RankerSource, load_profile
 from laion_coco_assets_tests.captioning.conftest import CPU, SPECIAL, WORDS
 from laion_coco_assets_tests.captioning.reference import prompt_tokens
 
@@ -60,7 +60,7 @@ def save_blip_large(folder: Path) -> Path:
 @torch.inference_mode()
 def test_blip_large(big_folder: Path) -> None:
     folder = save_blip_large(big_folder / "blip")
-    blip = load_blip(BlipSource(name="Salesforce/blip-image-captioning-large", path=folder), CPU, torch.float32)
+    blip = load_blip(CaptionerSource(name="Salesforce/blip-image-captioning-large", path=folder), CPU, torch.float32)
     assert (blip.start_token, blip.end_token, blip.positions) == (30_522, 102, 512)
     image = Image.effect_noise((500, 300), 80).convert("RGB")
 
@@ -88,7 +88,7 @@ def test_openais_towers(name: str, parameters: int, big_folder: Path) -> None:
     assert sum(each.numel() for each in model.parameters()) == parameters
     save_file({key: value.half() for key, value in model.state_dict().items()}, file)  # as OpenAI released them
     del model
-    clip = load_clip(ClipSource(name=name, pretrained="openai", path=file), CPU, torch.float32)
+    clip = load_clip(RankerSource(name=name, pretrained="openai", path=file), CPU, torch.float32)
     image = Image.effect_noise((500, 300), 80).convert("RGB")
     texts = ["a red ball on a blue hat", "a dog", "a long story " * 40]
 

@@ -25,19 +25,19 @@ from laion_coco_assets.captioning.clip import _preprocessing, _trained_with_quic
 from laion_coco_assets.captioning.loading import load_blip, load_clip
 from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.contract.fingerprint import content_digest
-from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, ClipSource
+from laion_coco_assets.contract.profile import CaptionerSource, CaptionSettings, RankerSource
 from laion_coco_assets.errors import ModelUnavailableError
 from laion_coco_assets_tests.captioning.conftest import CPU, RESNET, VIT, blip_tokenizer, randomise, save_clip
 
 F32 = torch.float32
 
 
-def local_blip(path: Path) -> BlipSource:
-    return BlipSource(name="Salesforce/blip-image-captioning-large", path=path)
+def local_blip(path: Path) -> CaptionerSource:
+    return CaptionerSource(name="Salesforce/blip-image-captioning-large", path=path)
 
 
-def clip_at(path: Path, name: str = "tiny", pretrained: str = "own") -> ClipSource:
-    return ClipSource(name=name, pretrained=pretrained, path=path)
+def clip_at(path: Path, name: str = "tiny", pretrained: str = "own") -> RankerSource:
+    return RankerSource(name=name, pretrained=pretrained, path=path)
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ class TestClip:
 
     @pytest.mark.parametrize("name", ["ViT-L-14", "RN50x64", "ViT-L-14-336"])
     def test_openais_towers_in_the_profiles_use_quick_gelu(self, name: str) -> None:
-        source = ClipSource(name=name, pretrained="openai")
+        source = RankerSource(name=name, pretrained="openai")
         assert _trained_with_quick_gelu(source)
         assert _preprocessing(source)["mean"] == (0.48145466, 0.4578275, 0.40821073)
 
@@ -316,9 +316,9 @@ class TestClip:
 
     def test_unknown_architecture_and_tag(self, tmp_path: Path) -> None:
         with pytest.raises(ModelUnavailableError, match="'ViT-Z' is no architecture that open_clip"):
-            load_clip(ClipSource(name="ViT-Z", pretrained="openai"), CPU, F32)
+            load_clip(RankerSource(name="ViT-Z", pretrained="openai"), CPU, F32)
         with pytest.raises(ModelUnavailableError, match=r"no weights 'openia' for ViT-L-14; its tags are: openai, "):
-            load_clip(ClipSource(name="ViT-L-14", pretrained="openia"), CPU, F32)
+            load_clip(RankerSource(name="ViT-L-14", pretrained="openia"), CPU, F32)
 
 
 REVISION = "2227ac38c9f16105cb0412e7cab4759978a8fd90"
@@ -388,7 +388,7 @@ class TestHub:
     def test_offline_says_everything_needed_for_clip(self, name: str, repo: str, size: str, hub: Hub) -> None:
         hub.go_offline()
         with pytest.raises(ModelUnavailableError) as raised:
-            load_clip(ClipSource(name=name, pretrained="openai"), CPU, F32, setting="final.model.path")
+            load_clip(RankerSource(name=name, pretrained="openai"), CPU, F32, setting="final.model.path")
         assert size in str(raised.value)
         assert f"hf download {repo} --revision main --include 'open_clip_model.safetensors'" in str(raised.value)
         assert "final.model.path" in str(raised.value)
@@ -396,25 +396,25 @@ class TestHub:
     def test_hub_that_refuses_the_connection(self, hub: Hub) -> None:
         hub.answer_at("http://127.0.0.1:9")
         with pytest.raises(ModelUnavailableError, match=r"of unknown size[\s\S]*the hub can not be reached"):
-            load_blip(BlipSource(name="nobody/nothing"), CPU, F32)
+            load_blip(CaptionerSource(name="nobody/nothing"), CPU, F32)
 
     def test_hub_that_never_answers_is_not_waited_for(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hub_module, "_ANSWER_S", 0.5)
         with socket.create_server(("127.0.0.1", 0)) as server:
             hub.answer_at(f"http://127.0.0.1:{server.getsockname()[1]}")
             with pytest.raises(ModelUnavailableError, match="the hub can not be reached"):
-                load_blip(BlipSource(name="nobody/nothing"), CPU, F32)
+                load_blip(CaptionerSource(name="nobody/nothing"), CPU, F32)
 
     def test_model_that_the_hub_does_not_have(self, hub: Hub, blip_folder: Path) -> None:
         with serve_hub(blip_folder, REVISION) as (endpoint, _):
             hub.answer_at(endpoint)
             with pytest.raises(ModelUnavailableError, match="the hub has no such model"):
-                load_blip(BlipSource(name="own/other"), CPU, F32)
+                load_blip(CaptionerSource(name="own/other"), CPU, F32)
 
     @pytest.mark.usefixtures("no_network")
     def test_pinned_commit_in_the_cache_needs_no_network(self, hub: Hub, blip_folder: Path) -> None:
         shutil.copytree(blip_folder, hub.snapshot("own/blip"))
-        assert load_blip(BlipSource(name="own/blip", revision=REVISION), CPU, F32).revision == REVISION
+        assert load_blip(CaptionerSource(name="own/blip", revision=REVISION), CPU, F32).revision == REVISION
 
     def test_branch_in_the_cache_serves_without_a_network_and_gives_its_commit(
         self, hub: Hub, blip_folder: Path
@@ -422,7 +422,7 @@ class TestHub:
         shutil.copytree(blip_folder, hub.snapshot("own/blip"))
         hub.point("own/blip", "main")
         hub.answer_at("http://127.0.0.1:9")
-        assert load_blip(BlipSource(name="own/blip"), CPU, F32).revision == REVISION
+        assert load_blip(CaptionerSource(name="own/blip"), CPU, F32).revision == REVISION
 
     @pytest.mark.usefixtures("no_network")
     def test_clip_in_the_cache(self, hub: Hub, named: Named, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,7 +430,7 @@ class TestHub:
         monkeypatch.setitem(open_clip.pretrained._PRETRAINED, named.name, {"openai": facts})
         hub.snapshot("own/clip").mkdir(parents=True)
         named.save(hub.snapshot("own/clip") / "open_clip_model.safetensors")
-        clip = load_clip(ClipSource(name=named.name, pretrained="openai", revision=REVISION), CPU, F32)
+        clip = load_clip(RankerSource(name=named.name, pretrained="openai", revision=REVISION), CPU, F32)
         assert clip.revision == REVISION
         assert clip.model.visual.preprocess_cfg["mean"] == (0.5, 0.5, 0.5)
         assert any(isinstance(each, QuickGELU) for each in clip.model.modules())
@@ -439,13 +439,13 @@ class TestHub:
         shutil.copytree(blip_folder, hub.snapshot("own/blip"), ignore=shutil.ignore_patterns("*.safetensors"))
         hub.go_offline()
         with pytest.raises(ModelUnavailableError, match="can not be had"):
-            load_blip(BlipSource(name="own/blip", revision=REVISION), CPU, F32)
+            load_blip(CaptionerSource(name="own/blip", revision=REVISION), CPU, F32)
 
     def test_download_takes_what_is_needed_at_the_resolved_commit(self, hub: Hub, blip_folder: Path) -> None:
         """Against a hub of our own on the loopback: its two questions, and the files."""
         with serve_hub(blip_folder, REVISION) as (endpoint, asked):
             hub.answer_at(endpoint)
-            blip = load_blip(BlipSource(name="own/blip"), CPU, F32)
+            blip = load_blip(CaptionerSource(name="own/blip"), CPU, F32)
         assert blip.revision == REVISION
         fetched = {path.rsplit("/", 1)[1] for path in asked if "/resolve/" in path}
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= fetched

@@ -15,7 +15,7 @@ from PIL import Image
 from laion_coco_assets.captioning.loading import Blip, load_blip
 from laion_coco_assets.captioning.sampler import Candidates, Captioner
 from laion_coco_assets.captioning.tree import Tree
-from laion_coco_assets.contract.profile import BlipSource, CaptionSettings, MaxLength
+from laion_coco_assets.contract.profile import CaptionerSource, CaptionSettings, MaxLength
 from laion_coco_assets.errors import DeviceError, ProfileError
 from laion_coco_assets_tests.captioning.reference import prompt_tokens, reference_candidates
 
@@ -208,7 +208,7 @@ def test_half_precision_expects_what_float32_does(
     """Over the same captions. Logits are off by 3 eps of their own spread in both; after one prefix, in float16, by 29."""
 
     def expected(of: torch.dtype) -> torch.Tensor:
-        own = load_blip(BlipSource(name="tiny", path=blip_folder), torch.device("cpu"), of)
+        own = load_blip(CaptionerSource(name="tiny", path=blip_folder), torch.device("cpu"), of)
         captioner = Forced(own, settings_with(max_lengths=(MaxLength(tokens=20, candidates=1),)), batch_size=7)
         captioner.expected = []
         captioner.caption(images, list("abcdefg"))

@@ -12,7 +12,7 @@ from PIL import Image
 from laion_coco_assets.captioning import text_tower
 from laion_coco_assets.captioning.loading import Clip, load_clip
 from laion_coco_assets.captioning.scorer import Scorer
-from laion_coco_assets.contract.profile import ClipSource
+from laion_coco_assets.contract.profile import RankerSource
 from laion_coco_assets_tests.captioning.conftest import CPU, RESNET, VIT, local_clip, save_clip
 
 LONG = "a long story about a red ball and a blue hat " * 12
@@ -121,7 +121,7 @@ def test_half_precision_scores_are_near(
     tower: str, dtype: torch.dtype, request: pytest.FixtureRequest, tmp_path: Path, images: list[Image.Image]
 ) -> None:
     folder = save_clip(tmp_path / "clip", VIT if tower == "vit" else RESNET)
-    half = load_clip(ClipSource(name="tiny", pretrained="own", path=folder), CPU, dtype)
+    half = load_clip(RankerSource(name="tiny", pretrained="own", path=folder), CPU, dtype)
     scores = np.concatenate(Scorer(half).score(images, TEXTS))
     exact = np.concatenate(Scorer(request.getfixturevalue(tower)).score(images, TEXTS))
     np.testing.assert_allclose(scores, exact, atol=0.05)

@@ -169,7 +169,7 @@ def is_published(row: Row) -> bool:
 
 
 def has_alt_text(row: Row) -> bool:
-    return row["alt_text_similarity_vit_l_14"] is not None
+    return row["alt_text_similarity"] is not None
 
 
 def at(name: str, i: int, value: Any) -> Callable[[Row], list[Any]]:
@@ -185,7 +185,7 @@ def at(name: str, i: int, value: Any) -> Callable[[Row], list[Any]]:
 
 def at_winner(value: Any) -> Callable[[Row], list[Any]]:
     """The second ranker's scores with another one for the winner."""
-    return lambda row: at("rn50x64_similarities", row["all_captions"].index(row["top_caption"]), value)(row)
+    return lambda row: at("final_similarities", row["all_captions"].index(row["top_caption"]), value)(row)
 
 
 def wins(place: int) -> Callable[[Row], bool]:
@@ -200,7 +200,7 @@ def loses(place: int) -> Callable[[Row], bool]:
 def one_ranker(found: Rows) -> None:
     """What a profile without a second ranker publishes."""
     for row in found:
-        row.update(rn50x64_similarities=None, alt_text_similarity_rn50x64=None, top_caption=row["all_captions"][0])
+        row.update(final_similarities=None, alt_text_final_similarity=None, top_caption=row["all_captions"][0])
 
 
 def both(*edits: Callable[[Rows], None]) -> Change:
@@ -341,6 +341,7 @@ FURTHER: dict[str, Mutation] = {
         },
     ),
     "another sample_id of what is rejected": _ledger("ledger_agrees", first(lambda row: row["reason"] == "http_4xx", sample_id="0" * 32), (*Stage, LEDGER)),
+    "another sha256 than the image's": Mutation("published_carried_over", {Stage.PUBLISHED: rows(first(sha256="0" * 64))}),
     "another winner": _published("captions", first(loses(1), top_caption=lambda row: row["all_captions"][1])),
     "another winner with one ranker": _published("captions", one_ranker, first(top_caption=lambda row: row["all_captions"][1])),
     "a caption that is blank": _published("captions", first(loses(-1), all_captions=at("all_captions", -1, "\u3000"))),
@@ -350,19 +351,19 @@ FURTHER: dict[str, Mutation] = {
     "a similarity that is null": _published("scores", first(all_similarities=at("all_similarities", -1, None))),
     "a similarity that is no number": _published("scores", first(all_similarities=at("all_similarities", 0, math.nan))),
     "a similarity out of range": _published("scores", first(all_similarities=at("all_similarities", 0, 1.5))),
-    "no final scores": _published("scores", first(wins(0), rn50x64_similarities=None)),
-    "no final scores in a list": _published("scores", first(wins(0), rn50x64_similarities=[])),
-    "a final score too few": _published("scores", first(loses(4), rn50x64_similarities=lambda row: row["rn50x64_similarities"][:-1])),
-    "a final score that is null": _published("scores", first(loses(4), rn50x64_similarities=at("rn50x64_similarities", 4, None))),
-    "a final score that is no number": _published("scores", first(rn50x64_similarities=at_winner(math.nan))),
-    "a final score out of range": _published("scores", first(rn50x64_similarities=at_winner(1.5))),
-    "no score of the alt text": _published("scores", first(has_alt_text, alt_text_similarity_vit_l_14=None)),
-    "no final score of the alt text": _published("scores", first(has_alt_text, alt_text_similarity_rn50x64=None)),
-    "a score of no alt text": _published("scores", first(lambda row: not has_alt_text(row), alt_text_similarity_vit_l_14=0.2)),
-    "a final score of no alt text": _published("scores", first(lambda row: not has_alt_text(row), alt_text_similarity_rn50x64=0.2)),
-    "a final score of the alt text with one ranker": _published("scores", one_ranker, first(has_alt_text, alt_text_similarity_rn50x64=0.2)),
-    "a published score of the alt text out of range": _published("scores", first(has_alt_text, alt_text_similarity_vit_l_14=-1.5)),
-    "a published final score of the alt text that is no number": _published("scores", first(has_alt_text, alt_text_similarity_rn50x64=math.nan)),
+    "no final scores": _published("scores", first(wins(0), final_similarities=None)),
+    "no final scores in a list": _published("scores", first(wins(0), final_similarities=[])),
+    "a final score too few": _published("scores", first(loses(4), final_similarities=lambda row: row["final_similarities"][:-1])),
+    "a final score that is null": _published("scores", first(loses(4), final_similarities=at("final_similarities", 4, None))),
+    "a final score that is no number": _published("scores", first(final_similarities=at_winner(math.nan))),
+    "a final score out of range": _published("scores", first(final_similarities=at_winner(1.5))),
+    "no score of the alt text": _published("scores", first(has_alt_text, alt_text_similarity=None)),
+    "no final score of the alt text": _published("scores", first(has_alt_text, alt_text_final_similarity=None)),
+    "a score of no alt text": _published("scores", first(lambda row: not has_alt_text(row), alt_text_similarity=0.2)),
+    "a final score of no alt text": _published("scores", first(lambda row: not has_alt_text(row), alt_text_final_similarity=0.2)),
+    "a final score of the alt text with one ranker": _published("scores", one_ranker, first(has_alt_text, alt_text_final_similarity=0.2)),
+    "a published score of the alt text out of range": _published("scores", first(has_alt_text, alt_text_similarity=-1.5)),
+    "a published final score of the alt text that is no number": _published("scores", first(has_alt_text, alt_text_final_similarity=math.nan)),
 }  # fmt: skip
 
 #: For each rule across shards the files that a second shard has of the first, and how one of them is tampered with.

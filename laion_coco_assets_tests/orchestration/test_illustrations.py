@@ -44,7 +44,7 @@ def test_histograms_count_every_value_once(demo: DemoRun) -> None:
     scores, words = count(demo.store, Stage.PUBLISHED, shard)
     assert words.series["top caption"] == Counter(len(row["top_caption"].split(" ")) for row in published)
     assert words.series["alt text"] == Counter(len(row["TEXT"].split()) for row in published if row["TEXT"] is not None)
-    best = [max(row["rn50x64_similarities"]) for row in published]
+    best = [max(row["final_similarities"]) for row in published]
     assert scores.series["top caption"] == Counter(int(round(each * 100, 6) // 1) for each in best)
     every_score, _ = count(demo.store, Stage.CLIP_L_TOP5, shard)
     assert sum(every_score.series["all captions"].values()) == sum(
@@ -69,7 +69,7 @@ def test_examples_show_published_samples_with_their_pictures(demo: DemoRun) -> N
     assert [each.format for each in pictures(shown)] == ["JPEG"] * 6
     assert all(max(each.size) == 96 for each in pictures(shown))
     first = next(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0]))
-    assert f"| {first['top_caption']} | {max(first['rn50x64_similarities']):.3f} |" in shown
+    assert f"| {first['top_caption']} | {max(first['final_similarities']):.3f} |" in shown
     head, rule, *_ = shown.splitlines()
     score = "RN50x64 cosine"
     assert head == f"| image | top_caption | {score} | alt text | {score} | URL |"
@@ -80,8 +80,8 @@ def test_examples_name_the_ranker_that_decided_and_the_alt_text_that_is_missing(
     demo: DemoRun, copy: ShardStore
 ) -> None:
     shard = demo.shards[0]
-    one_ranker = {"rn50x64_similarities": None, "alt_text_similarity_rn50x64": None}
-    change = every(lambda _: True, TEXT=" ", alt_text_similarity_vit_l_14=None, **one_ranker)
+    one_ranker = {"final_similarities": None, "alt_text_final_similarity": None}
+    change = every(lambda _: True, TEXT=" ", alt_text_similarity=None, **one_ranker)
     tamper(copy, Stage.PUBLISHED, rows(change), shard)
     head, _, *lines = (examples(copy, shard).md_str or "").splitlines()
     assert head.count("| ViT-L/14 cosine |") == 2
