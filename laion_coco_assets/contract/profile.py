@@ -68,6 +68,10 @@ class _ModelSource(_Section):
         description="what a model of another kind takes; part of the fingerprint",
     )
 
+    def __hash__(self) -> int:
+        """Models are cached by their settings, and `options` is a dictionary."""
+        return hash((type(self), self.model_dump_json()))
+
     @model_validator(mode="after")
     def _options_have_a_type(self) -> Self:
         if self.options and not self.type:
