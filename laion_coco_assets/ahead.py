@@ -1,4 +1,4 @@
-"""Work done in threads ahead of whoever takes its results, in order and within bounds."""
+"""Runs work in threads ahead of the code that takes its results, in order and within bounds."""
 
 import os
 import threading
@@ -14,22 +14,22 @@ _END: Final = object()
 
 
 def usable_cpus() -> int:
-    """Processors that this process may run on."""
+    """How many processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def ahead(items: Iterable[T], work: Callable[[T], R], *, threads: int, window: int) -> Generator[R, None, None]:
-    """`work(item)` for each item, in order: made while earlier ones are in use.
+    """Yield `work(item)` for each item, in order. Later results are computed while earlier ones are in use.
 
-    Items are read in a thread of their own, so neither reading nor working is waited for once the first is there. What
-    either raises is raised where that result would have come. Close the generator (`contextlib.closing`) when it may
-    be left before its end: its threads then stop.
+    A separate thread reads the items. So after the first result, the caller waits neither for reading nor for work. An
+    exception from either is raised in place of the result. If you may stop before the end, close the generator
+    (`contextlib.closing`): its threads then stop.
 
     Args:
         items: read once, no further ahead than the window.
-        work: called in threads; NumPy, Pillow and PyTorch let others run meanwhile.
-        threads: that work at once.
-        window: results, made or in the making, beyond the one last taken.
+        work: called in threads. NumPy, Pillow and PyTorch release the GIL, so threads run at the same time.
+        threads: how many work at once.
+        window: how many results may be finished or in progress beyond the last one taken.
     """
     results: SimpleQueue[Future[R] | None] = SimpleQueue()
     slots = threading.Semaphore(window)
@@ -44,19 +44,19 @@ def ahead(items: Iterable[T], work: Callable[[T], R], *, threads: int, window: i
                 if item is _END:
                     break
                 results.put(pool.submit(work, item))  # type: ignore[arg-type]
-        except BaseException as error:  # noqa: BLE001  # raised to whoever takes the results
+        except BaseException as error:  # noqa: BLE001  # raised again where the results are taken
             failed: Future[R] = Future()
             failed.set_exception(error)
             results.put(failed)
         results.put(None)
 
-    # A daemon: a generator that nobody closes must not keep the process from ending.
+    # A daemon, so that a generator that nobody closes cannot keep the process alive.
     reader = threading.Thread(target=read, name="ahead-reader", daemon=True)
     reader.start()
     try:
         while (future := results.get()) is not None:
             result = future.result()
-            del future  # would keep the result while it is in use
+            del future  # it would keep the result alive while the caller uses it
             slots.release()
             yield result
             del result

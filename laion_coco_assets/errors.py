@@ -1,6 +1,6 @@
-"""The errors meant for the reader: what happened, to which file, row or setting, and what to do.
+"""The errors that users read. Each names what happened, the file, row or setting, and what to do.
 
-Everything here derives from `UserError`; the command line prints its message without a traceback and exits with 2.
+All of them derive from `UserError`. The command line prints its message without a traceback and exits with 2.
 """
 
 import errno
@@ -14,27 +14,30 @@ _PASSING: Final = frozenset(
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is whole: no traceback is needed to understand it."""
+    """Something that the user can fix. The message is complete: no traceback is needed to understand it."""
 
 
 class ProfileError(UserError):
-    """A profile that can not be used: names the file and the key."""
+    """A profile that cannot be used: names the file and the key."""
 
 
 class SourceError(UserError):
-    """A source shard that can not be read: names the file, and the column or row."""
+    """A source shard that cannot be read: names the file, and the column or row."""
 
 
 class StoreError(UserError):
-    """A stage file that is missing, foreign or damaged: names the file and the stage that writes it."""
+    """A stage file that is missing, damaged or not ours: names the file and the stage that writes it."""
 
 
 class StoreUnavailableError(StoreError):
-    """A stage file that can not be had just now: another process writes it, or its file system failed."""
+    """A stage file that is not available now: another process is writing it, or its file system failed."""
 
 
 class ModelUnavailableError(UserError):
-    """A model that can not be had: which, from where, how large, how to fetch it, which setting names a local copy."""
+    """A model that is not available.
+
+    Names the model, where it comes from, its size, the command that fetches it and the setting for a local copy.
+    """
 
 
 class DeviceError(UserError):
@@ -42,9 +45,9 @@ class DeviceError(UserError):
 
 
 class DeviceMemoryError(DeviceError):
-    """Not even the smallest piece of work fits into what is free of the device's memory just now."""
+    """Not even the smallest piece of work fits into the device's free memory."""
 
 
 def may_pass_by_itself(error: OSError) -> bool:
-    """Whether it speaks of a connection or file system that failed, and not of what is or is not there."""
+    """Whether the cause is a failed connection or file system, rather than a file that does or does not exist."""
     return isinstance(error, (ConnectionError, TimeoutError)) or error.errno in _PASSING

@@ -1,4 +1,4 @@
-"""Markdown for Dagster's UI from whatever text the web gave: nothing in it becomes markup."""
+"""Turns any text from the web into Markdown for Dagster's UI. Nothing in the text becomes markup."""
 
 import base64
 import re
@@ -6,21 +6,25 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-import dagster as dg
-
 _MARKUP: Final = r"\`*_{}[]<>()#+!|&"
 _LONGEST: Final = 200
-#: Characters shown of a URL: the host, and the end, where the file's name is.
+#: How many characters of a URL are shown: the host, and the end with the file name.
 _HOST: Final = 24
 _URL_END: Final = 17
 _SCHEME: Final = re.compile(r"^https?://", re.IGNORECASE)
-#: Where the UI would take bare text for an address and make it a link.
+#: Where the UI would treat bare text as an address and make it a link.
 _LINKED: Final = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
-_WORD_JOINER: Final = "\u2060"  # shows nothing
+_WORD_JOINER: Final = "\u2060"  # invisible
+
+
+class Markdown(str):
+    """Text that the UI renders as markdown."""
+
+    __slots__ = ()
 
 
 class Image(str):
-    """A picture that stands in the text as data: `Image(data_url)`. Loads nothing."""
+    """A picture embedded in the text as data: `Image(data_url)`. The browser loads nothing."""
 
     __slots__ = ()
 
@@ -31,18 +35,18 @@ class Image(str):
 
     @property
     def markdown(self) -> str:
-        """The picture; the URL is ours, and holds base64 alone."""
+        """The picture. The URL is our own and contains only base64."""
         return f"![]({self})"
 
 
 class Url(str):
-    """A URL from the web: to tell where an image is from, not to click; long ones are cut in the middle."""
+    """A URL from the web. It shows where an image is from and is no link. Long URLs are cut in the middle."""
 
     __slots__ = ()
 
     @property
     def markdown(self) -> str:
-        """The URL as code; what no URL has as it is, and code or a table's cell would end at, is percent-encoded."""
+        """The URL as code. Characters that would end the code or the table's cell are percent-encoded."""
         text = quote(_SCHEME.sub("", self), safe="/:?#[]@!$&'()*+,;=%~", errors="replace")
         if len(text) > _HOST + 1 + _URL_END:
             start = min(text.find("/") + 1, _HOST) or _HOST
@@ -50,20 +54,18 @@ class Url(str):
         return f"`{text}`" if text else ""
 
 
-def table(
-    head: Sequence[str], body: Iterable[Sequence[Any]], *, numbers: Collection[str] = ()
-) -> dg.MarkdownMetadataValue:
-    """A table; cells are an `Image`, a `Url`, or text of any kind, which is cut at 200 characters.
+def table(head: Sequence[str], body: Iterable[Sequence[Any]], *, numbers: Collection[str] = ()) -> Markdown:
+    """A table. A cell is an `Image`, a `Url`, or any text, which is cut after 200 characters.
 
-    `numbers`: headings of the columns to align at the right.
+    `numbers`: the headings of the columns that are aligned right.
     """
     rule = ["---:" if name in numbers else "---" for name in head]
-    rows = [rule, *([cell(each) for each in line] for line in body)]
-    return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in [head, *rows]))
+    rows = [rule, *([cell(value) for value in line] for line in body)]
+    return Markdown("\n".join("| " + " | ".join(line) + " |" for line in [head, *rows]))
 
 
 def cell(value: Any) -> str:
-    """What stands in a table's cell."""
+    """The Markdown of one table cell."""
     if isinstance(value, Image | Url):
         return value.markdown
     text = "" if value is None else " ".join(str(value).split())[:_LONGEST]

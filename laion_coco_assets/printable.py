@@ -1,13 +1,13 @@
-"""Text from the web made safe for a terminal."""
+"""Makes text from the web safe to print in a terminal."""
 
 
 def printable(text: str) -> str:
-    """Text from the web as one cell: blanks are one space, and what a terminal would obey is written out."""
+    """The text on one line: runs of whitespace become one space, and control characters are escaped."""
     return harmless(" ".join(text.split()))
 
 
 def harmless(text: str) -> str:
-    """Text that may quote a file's or a server's, lines kept: what a terminal would obey is written out."""
+    """The text with its lines kept and its control characters escaped. It may quote a file or a server."""
     return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
     )

@@ -1,4 +1,4 @@
-"""How long work says how far it is: the stages report to a `Progress`, whoever runs them decides how to show it."""
+"""Reports how far long work is. The stages report to a `Progress`; the code that runs them decides how to show it."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ class Progress(Protocol):
     """Receives the progress of one stage over one shard."""
 
     def start(self, stage: str, shard: str, total: int, done: int = 0) -> None:
-        """A stage begins on a shard of `total` rows, of which `done` were found in its checkpoints."""
+        """A stage begins on a shard of `total` rows. Its checkpoints hold `done` of them already."""
 
     def advance(self, rows: int) -> None:
         """`rows` more rows are done."""
@@ -16,7 +16,7 @@ class Progress(Protocol):
         """The stage's file is written."""
 
     def wait(self, seconds: int, why: str) -> None:
-        """Nothing is done for so long, then it is tried again."""
+        """The work stops for this many seconds and is then tried again."""
 
 
 class NoProgress:

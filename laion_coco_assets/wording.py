@@ -1,4 +1,4 @@
-"""How a count is said to people."""
+"""How a count is written for people."""
 
 
 def counted(number: int, what: str) -> str:

@@ -11,10 +11,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub for anythin
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
 
 from laion_coco_assets.cli.runner import ShardOutcome, run_shards
-from laion_coco_assets.demo.resources import demo_resources, write_demo_source
+from laion_coco_assets.demo.resources import corpus_resources, write_demo_source
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.sources.source import list_sources
+from laion_coco_assets.sources.listing import list_sources
 from laion_coco_assets.store.store import ShardStore
 
 SAMPLES = 100
@@ -49,9 +49,9 @@ def demo_settings(folder: Path, samples: int = SAMPLES, **changes: Any) -> Setti
     return settings
 
 
-def run_demo_shards(settings: Settings, samples: int = SAMPLES) -> DemoRun:
+def run_demo_shards(settings: Settings) -> DemoRun:
     """Materialise every shard of the corpus as `laion-coco demo` does."""
-    resources = demo_resources(settings, samples)
+    resources = corpus_resources(settings)
     shards = list(list_sources(settings.source_or_default))
     return DemoRun(settings, shards, list(run_shards(settings, shards, NoProgress(), resources)))
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.demo.resources import SAMPLES, write_demo_source
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.browser import CHROMIUM, Browser, browser, needs_chromium
@@ -24,7 +24,7 @@ from laion_coco_assets_tests.dagster_server import DagsterServer, dagster_server
 SHARDS = [f"demo-{i:05}" for i in range(6)]
 #: Two that come later: one is damaged, one is not materialised.
 DAMAGED, WAITING = "demo-00006", "demo-00007"
-STAGES = [stage.value for stage in Stage]
+STAGES = [stage.value for stage in StageName]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -94,7 +94,7 @@ def test_a_shard_is_materialised_and_its_checks_show(
     run = person.materialise(SHARDS[0]) if person else server.launch(SHARDS[0], STAGES)
     assert server.wait_for_run(run) == "SUCCESS"
     assert partitions(server, "published") == {"registered": SHARDS, "materialized": SHARDS[:1]}
-    assert ShardStore(data_dir).shards(Stage.PUBLISHED) == SHARDS[:1]
+    assert ShardStore(data_dir).shards(StageName.PUBLISHED) == SHARDS[:1]
     checks = server.query(
         """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { assetChecksOrError {
             ... on AssetChecks { checks { name blocking executionForLatestMaterialization { status } } } } } } }""",
@@ -156,12 +156,12 @@ class TestPages:
     @pytest.mark.parametrize(
         ("stage", "names"),
         [
-            (Stage.FETCHED_IMAGES, ("fetch_success_share", "duplicate_url_share", "samples_per_second")),
-            (Stage.PUBLISHED, ("score_uplift", "duplicate_caption_share", "samples_per_second")),
+            (StageName.FETCHED_IMAGES, ("fetch_success_share", "duplicate_url_share", "samples_per_second")),
+            (StageName.PUBLISHED, ("score_uplift", "duplicate_caption_share", "samples_per_second")),
         ],
     )
     def test_numbers_are_plotted_over_shards(
-        self, person: Browser, pictures: Path, stage: Stage, names: tuple[str, ...]
+        self, person: Browser, pictures: Path, stage: StageName, names: tuple[str, ...]
     ) -> None:
         plots = person.show_plots(stage)
         for name in names:
@@ -190,7 +190,7 @@ class TestPages:
 def tampered(server: DagsterServer, data_dir: Path) -> str:
     """One more backfill, in which a shard breaks a blocking rule; returns the rule."""
     change = rows(first(ok, image=lambda row: row["image"] + b"!"))
-    tamper(ShardStore(data_dir), Stage.FETCHED_IMAGES, change, SHARDS[-1])
+    tamper(ShardStore(data_dir), StageName.FETCHED_IMAGES, change, SHARDS[-1])
     assert server.wait_for_backfill(server.backfill(SHARDS, STAGES)) == "COMPLETED_FAILED"
     return "fetched_images_content"
 
@@ -204,7 +204,7 @@ def test_in_a_backfill_a_blocking_check_holds_back_its_shard_alone(
         rule = request.getfixturevalue("tampered")
         made = {shard: _captioned(instance, shard) - before[shard] for shard in SHARDS}
         assert made == {**dict.fromkeys(SHARDS, 1), SHARDS[-1]: 0}
-        key = dg.AssetCheckKey(dg.AssetKey(Stage.FETCHED_IMAGES.value), rule)
+        key = dg.AssetCheckKey(dg.AssetKey(StageName.FETCHED_IMAGES.value), rule)
         history = instance.event_log_storage.get_asset_check_execution_history(key, limit=50)
         latest = {each.partition: each.status.value for each in reversed(history) if each.partition != DAMAGED}
         assert latest == {None: "FAILED", **dict.fromkeys(SHARDS, "SUCCEEDED"), SHARDS[-1]: "FAILED"}
@@ -228,5 +228,5 @@ def test_a_check_that_failed_shows_the_samples_and_the_rule(person: Browser, tam
 
 def _captioned(instance: dg.DagsterInstance, shard: str) -> int:
     """How often a shard's captions have been materialised."""
-    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(Stage.BLIP_CANDIDATES.value), asset_partitions=[shard])
+    records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(StageName.BLIP_CANDIDATES.value), asset_partitions=[shard])
     return len(instance.fetch_materializations(records, limit=100).records)

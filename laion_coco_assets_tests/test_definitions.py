@@ -10,11 +10,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile, shipped_profiles
-from laion_coco_assets.contract.schemas import COLUMNS, Stage
+from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.contract.profile_files import load_profile, shipped_profiles
+from laion_coco_assets.contract.ranker_labels import with_ranker_labels
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.settings import Settings
+from laion_coco_assets_tests.contracts import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "transformers", "open_clip", "ray", "datasets", "aiohttp", "duckdb")
@@ -37,19 +39,25 @@ def test_five_stages_share_one_partitions_definition(profile: str) -> None:
     defs = build_defs(Settings(profile=profile))
     dg.Definitions.validate_loadable(defs)
     graph = defs.resolve_asset_graph()
-    assert [key.to_user_string() for key in graph.toposorted_asset_keys] == [stage.value for stage in Stage]
+    assert [key.to_user_string() for key in graph.toposorted_asset_keys] == [stage.value for stage in StageName]
     nodes = [graph.get(key) for key in graph.toposorted_asset_keys]
     assert {node.partitions_def for node in nodes} == {dg.DynamicPartitionsDefinition(name="shards")}
     assert {node.group_name for node in nodes} == {"laion_coco"}
     assert all(node.description and node.kinds and node.owners and node.code_version for node in nodes)
     codes = {node.key.to_user_string(): node.code_version for node in nodes}
-    assert codes == {stage.value: code for stage, code in fingerprints(load_profile(profile)).items()}
+    assert codes == fingerprints(load_profile(profile))
     for node in nodes:
         (reference,) = node.metadata["dagster/code_references"].code_references
         line = Path(reference.file_path).read_text().splitlines()[reference.line_number - 1]
-        assert (Path(reference.file_path).stem, line.strip()) == (node.key.to_user_string(), "@stage_asset(")
+        assert (Path(reference.file_path).stem, line.split("(")[0]) == (
+            node.key.to_user_string(),
+            f"class {reference.label}",
+        )
         columns = {column.name: column.description for column in node.metadata["dagster/column_schema"].columns}
-        assert columns == {column.name: column.description for column in COLUMNS[node.key.to_user_string()]}
+        assert columns == {
+            column.name: column.description
+            for column in with_ranker_labels(COLUMNS[node.key.to_user_string()], load_profile(profile))
+        }
     policies = {node.backfill_policy for node in nodes}
     assert policies == {dg.BackfillPolicy.multi_run(20)}
 

@@ -7,18 +7,19 @@ import dagster as dg
 import pytest
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 
-from laion_coco_assets.automation.missing import build_missing_shards
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.assets import pipeline_of
+from laion_coco_assets.automation.missing_shards import build_missing_shards
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.definitions import build_defs
-from laion_coco_assets.demo.resources import demo_resources
-from laion_coco_assets.orchestration.stage import SHARDS
-from laion_coco_assets.sources.source import list_sources
+from laion_coco_assets.demo.resources import corpus_resources
+from laion_coco_assets.orchestration.records import SHARDS
+from laion_coco_assets.sources.listing import list_sources
 from laion_coco_assets_tests.conftest import demo_settings
 from laion_coco_assets_tests.postgres_server import PASSWORD, needs_postgres, postgres_server
 
 ROOT = Path(__file__).parents[1]
-STAGE = dg.AssetKey(Stage.FETCHED_IMAGES.value)
+STAGE = dg.AssetKey(StageName.FETCHED_IMAGES.value)
 SAMPLES = 12
 GONE = "gone"  # registered, and in no source
 
@@ -41,7 +42,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_runs_over_shards_are_recorded_and_read_back(home: Path, tmp_path: Path) -> None:
     settings = demo_settings(tmp_path / "data", SAMPLES)
     fetched, missing = list_sources(settings.source_or_default)
-    defs = build_defs(settings, demo_resources(settings, SAMPLES))
+    defs = build_defs(settings, corpus_resources(settings))
 
     def materialize(shard: str) -> bool:
         with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -91,7 +92,7 @@ def test_runs_over_shards_are_recorded_and_read_back(home: Path, tmp_path: Path)
             missing: None,
         }
         # The schedule tells the same by the database's own queries.
-        schedule = build_missing_shards(settings, load_profile(settings.profile))
+        schedule = build_missing_shards(settings, pipeline_of(load_profile(settings.profile)))
         with dg.build_schedule_context(instance=instance) as context:
             requests = schedule(context)
         first_shards = [each.tags["dagster/asset_partition_range_start"] for each in requests]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.demo.resources import SAMPLES, write_demo_source
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.dagster_server import DagsterServer, dagster_server, wait_for
@@ -54,7 +54,10 @@ def requested(server: DagsterServer) -> dict[tuple[str, ...], str]:
 
 
 def test_missing_shards_turned_on_publishes_what_is_registered(server: DagsterServer, tmp_path: Path) -> None:
-    fetch, models = ("fetched_images",), tuple(sorted(stage.value for stage in Stage if stage != Stage.FETCHED_IMAGES))
+    fetch, models = (
+        ("fetched_images",),
+        tuple(sorted(stage.value for stage in StageName if stage != StageName.FETCHED_IMAGES)),
+    )
     assert requested(server) == {}
     started = server.query(
         """mutation($selector: ScheduleSelector!) { startSchedule(scheduleSelector: $selector) {
@@ -70,5 +73,5 @@ def test_missing_shards_turned_on_publishes_what_is_registered(server: DagsterSe
     assert wait_for("the run that fetches", lambda: ended(fetch)) == "SUCCESS"
     assert wait_for("the run of the models", lambda: ended(models)) == "SUCCESS"
     store = ShardStore(tmp_path / "data")
-    assert {stage: store.shards(stage) for stage in Stage} == dict.fromkeys(Stage, SHARDS)
+    assert {stage: store.shards(stage) for stage in StageName} == dict.fromkeys(StageName, SHARDS)
     assert requested(server) == {fetch: "SUCCESS", models: "SUCCESS"}

@@ -1,110 +1,124 @@
-"""Stage 2: BLIP writes the profile's number of captions for every image."""
+"""Stage 2: the captioner writes the profile's number of captions for every image."""
 
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import dagster as dg
-
-from laion_coco_assets.assets.images import OkImage, ok_image_rows, ok_images
-from laion_coco_assets.assets.kept_rows import model_work
+from laion_coco_assets.contract.columns import Column
 from laion_coco_assets.contract.profile import Profile
-from laion_coco_assets.contract.schemas import Stage
-from laion_coco_assets.orchestration.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
-from laion_coco_assets.progress import Progress
-from laion_coco_assets.resources.models import ModelsResource
-from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.contract.shared_columns import INTS, ROW, SAMPLE_ID, STRING, STRINGS
+from laion_coco_assets.contract.stage_names import StageName
+from laion_coco_assets.stages.images import OkImage, ok_image_rows, ok_images
+from laion_coco_assets.stages.model_stage import ModelStage
+from laion_coco_assets.stages.panels import Panel
+from laion_coco_assets.stages.stage import Rows, RowsOf, StageRun
 from laion_coco_assets.store.store import ShardStore
 
 if TYPE_CHECKING:
     import torch
 
-    from laion_coco_assets.captioning.sampler import Candidates, Captioner
-
-_AFTER: Final = (Stage.FETCHED_IMAGES,)
+    from laion_coco_assets.captioning.interfaces import Candidates, Captioner
 
 
-def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
-    """The asset `blip_candidates` for a profile."""
+class BlipCandidates(ModelStage):
+    """The captions that the captioner sampled for each image.
 
-    @stage_asset(
-        profile,
-        Stage.BLIP_CANDIDATES,
-        after=_AFTER,
-        kinds={"pytorch", "parquet"},
-        shards_per_run=shards_per_run,
-        pool="gpu",
+    Distinct captions are in sampling order, with the number of times that each was drawn.
+
+    A sample's captions depend only on its image, the profile and its seed. Random numbers are keyed by seed, sample,
+    candidate and step, so batches, order and restarts make no difference.
+    """
+
+    name = StageName.BLIP_CANDIDATES.value
+    section = "caption"
+    reads = (StageName.FETCHED_IMAGES,)
+    rows_of = RowsOf(StageName.FETCHED_IMAGES, "status = 'ok'", "ok image")
+    reasons = ("no_caption", "decode_error")
+    columns = (
+        ROW,
+        SAMPLE_ID,
+        Column("captions", STRINGS, "the distinct captions that were sampled, in sampling order", nullable=False),
+        Column("multiplicities", INTS, "how many of the draws gave this caption, same order", nullable=False),
+        Column("token_counts", INTS, "tokens after the prompt, without the end token, same order", nullable=False),
+        Column("reason", STRING, "`no_caption`: every draw was empty; `decode_error`: unreadable; else null"),
     )
-    def blip_candidates(
-        context: dg.AssetExecutionContext,
-        store: ShardStoreResource,
-        models: ModelsResource,
-        progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult[Any]:
-        """Captions that BLIP sampled for each image: the distinct ones in sampling order, and how often each was drawn.
+    figures: ClassVar[Mapping[str, str]] = {
+        "distinct_captions_mean": "avg(len(captions))",
+        "caption_tokens_mean": "avg(list_avg(token_counts))",
+        "captions_drawn": "coalesce(sum(list_sum(multiplicities)), 0)",
+    }
 
-        A sample's captions depend on its image, the profile and its seed alone: random numbers are keyed by seed,
-        sample, candidate and step, so batches, order and restarts do not show.
-        """
-        files = store.get()
+    @classmethod
+    def panels(cls, _profile: Profile) -> tuple[Panel, ...]:
+        """See `Stage`."""
+        return (
+            Panel("Tokens per caption", 1, {"captions": "token_counts"}),
+            Panel("Distinct captions per image", 1, {"images": "[len(captions)]"}),
+        )
 
-        def plan(profile: Profile, shard: str) -> Work:
-            key = stage_key(profile, files, Stage.BLIP_CANDIDATES, shard, *_AFTER)
+    @classmethod
+    def preflight(cls, run: StageRun) -> None:
+        """See `Stage`."""
+        run.resources["models"].captioner(run.profile.caption)
 
-            def make(done: int, kept: Container[int]) -> Iterator[Rows]:
-                return caption_shard(files, shard, models.captioner(profile.caption), models.batch_size, done, kept)
+    @property
+    def captioner(self) -> "Captioner":
+        """The profile's captioner. Raises UserError when it cannot be loaded."""
+        return self.models.captioner(self.profile.caption)
 
-            def record() -> dict[str, Any]:
-                captioner = models.captioner(profile.caption)
-                model = {"caption": {"name": profile.caption.model.name, "revision": captioner.revision}}
-                return profile_record(profile) | {"models": model, "device": models.where()}
+    def row_numbers(self) -> Iterator[int]:
+        """See `ModelStage`."""
+        return ok_image_rows(self.store, self.shard)
 
-            return model_work(files, key, lambda: ok_image_rows(files, shard), make, record)
+    def make(self, done: int, kept: Container[int]) -> Iterator[Rows]:
+        """See `ModelStage`."""
+        return caption_shard(self.store, self.shard, self.captioner, self.models.batch_size, done, kept)
 
-        return run_shards(context, profile, files, progress, plan)
-
-    return blip_candidates
+    def models_used(self) -> Mapping[str, Mapping[str, str]]:
+        """See `ModelStage`."""
+        return {"caption": {"name": self.profile.caption.model.name, "revision": self.captioner.revision}}
 
 
 def caption_shard(
     store: ShardStore, shard: str, captioner: "Captioner", window: int, done: int, kept: Container[int] = frozenset()
 ) -> Iterator[Rows]:
-    """Rows of BLIP_CANDIDATES, one an ok image in source order but for the `kept` ones, behind the first `done`.
+    """Rows of `blip_candidates`, one per ok image in source order, without the `kept` ones and the first `done`.
 
-    Images are prepared up to `window` ahead of the captioner.
+    Up to `window` images are prepared ahead of the captioner.
     """
-    taken: deque[tuple[OkImage, bool]] = deque()  # in order: what the captioner has of them, and what none can read
+    taken: deque[tuple[OkImage, bool]] = deque()  # in order: images that the captioner has, and unreadable ones
 
     def readable(images: Iterator[OkImage]) -> Iterator[tuple[str, "torch.Tensor"]]:
-        for each in images:
-            taken.append((replace(each, pixels=None), each.pixels is not None))
-            if each.pixels is not None:
-                yield each.sample_id, each.pixels
+        for image in images:
+            taken.append((replace(image, pixels=None), image.pixels is not None))
+            if image.pixels is not None:
+                yield image.sample_id, image.pixels
 
     with closing(ok_images(store, shard, captioner, window=window, skip=done, without=kept)) as images:
         for drawn in captioner.stream(readable(images)):
             rows: Rows = []
-            for found in drawn:
+            for candidates in drawn:
                 rows += _unreadable(taken)
-                rows.append(_row(taken.popleft()[0], found))
+                rows.append(_row(taken.popleft()[0], candidates))
             yield rows
     yield list(_unreadable(taken))
 
 
 def _unreadable(taken: "deque[tuple[OkImage, bool]]") -> Iterator[dict[str, Any]]:
-    """The rows of those at the front that can not be read, which are taken off."""
+    """The rows of the unreadable images at the front. Takes these images off."""
     while taken and not taken[0][1]:
         yield _row(taken.popleft()[0], None)
 
 
-def _row(image: OkImage, found: "Candidates | None") -> dict[str, Any]:
-    return {
-        "row": image.row,
-        "sample_id": image.sample_id,
-        "captions": [] if found is None else found.captions,
-        "multiplicities": [] if found is None else found.multiplicities,
-        "token_counts": [] if found is None else found.token_counts,
-        "reason": "decode_error" if found is None else None if found.captions else "no_caption",
+def _row(image: OkImage, candidates: "Candidates | None") -> dict[str, Any]:
+    row = {"row": image.row, "sample_id": image.sample_id}
+    if candidates is None:
+        return row | {"captions": [], "multiplicities": [], "token_counts": [], "reason": "decode_error"}
+    return row | {
+        "captions": candidates.captions,
+        "multiplicities": candidates.multiplicities,
+        "token_counts": candidates.token_counts,
+        "reason": None if candidates.captions else "no_caption",
     }

@@ -1,94 +1,104 @@
-"""Stage 3: the first CLIP scores every candidate, and the alt text, and names the best."""
+"""Stage 3: the first ranker scores every candidate, and the alt text, and names the best."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import dagster as dg
-
-from laion_coco_assets.assets.images import OkImage, ok_images_with
-from laion_coco_assets.assets.kept_rows import model_work
+from laion_coco_assets.contract.columns import Column
 from laion_coco_assets.contract.profile import Profile
-from laion_coco_assets.contract.schemas import Stage
-from laion_coco_assets.errors import StoreError
-from laion_coco_assets.orchestration.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
-from laion_coco_assets.progress import Progress
-from laion_coco_assets.resources.models import ModelsResource
-from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.contract.shared_columns import FLOAT64, FLOATS, INTS, ROW, SAMPLE_ID, STRINGS
+from laion_coco_assets.contract.stage_names import StageName
+from laion_coco_assets.stages.images import OkImage, ok_images_with
+from laion_coco_assets.stages.model_stage import ModelStage
+from laion_coco_assets.stages.panels import SIMILARITY_BIN, Panel
+from laion_coco_assets.stages.scoring import score_with_alt_text
+from laion_coco_assets.stages.stage import Rows, RowsOf, StageRun
 from laion_coco_assets.store.joining import chunks, stage_rows
 from laion_coco_assets.store.store import ShardStore
 
 if TYPE_CHECKING:
-    from laion_coco_assets.captioning.scorer import Scorer
+    from laion_coco_assets.captioning.interfaces import Ranker
 
-_AFTER: Final = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES)
+_SETTING = "rank.model"
 
 
-def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
-    """The asset `clip_l_top5` for a profile."""
+class ClipLTop5(ModelStage):
+    """Similarity of each image with all its candidates and its alt text, and the best candidates' indices.
 
-    @stage_asset(
-        profile,
-        Stage.CLIP_L_TOP5,
-        after=_AFTER,
-        kinds={"pytorch", "parquet"},
-        shards_per_run=shards_per_run,
-        pool="gpu",
+    Every score is kept. Equal scores rank in sampling order.
+    """
+
+    name = StageName.CLIP_L_TOP5.value
+    section = "rank"
+    reads = (StageName.FETCHED_IMAGES, StageName.BLIP_CANDIDATES)
+    rows_of = RowsOf(StageName.BLIP_CANDIDATES, "reason IS NULL", "captioned image")
+    columns = (
+        ROW,
+        SAMPLE_ID,
+        Column("scores", FLOATS, "cosine similarity of image and every caption, in sampling order", nullable=False),
+        Column("top", INTS, "the best captions, as indices into captions, best first", nullable=False),
+        Column("top_captions", STRINGS, "the captions of top", nullable=False),
+        Column("top_scores", FLOATS, "the scores of top", nullable=False),
+        Column("alt_text_score", FLOAT64, "similarity of image and alt text; null when TEXT is null or blank"),
     )
-    def clip_l_top5(
-        context: dg.AssetExecutionContext,
-        store: ShardStoreResource,
-        models: ModelsResource,
-        progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult[Any]:
-        """Cosine similarity of each image with all its candidates and its alt text, and the best candidates' indices.
+    figures: ClassVar[Mapping[str, str]] = {
+        "best_score_mean": "avg(top_scores[1])",
+        "all_scores_mean": "avg(list_avg(scores))",
+        "alt_text_score_mean": "avg(alt_text_score)",
+        "score_uplift": "avg(top_scores[1] - alt_text_score)",
+    }
 
-        Every score is kept. Equal scores rank in sampling order.
-        """
-        files = store.get()
+    @classmethod
+    def panels(cls, profile: Profile) -> tuple[Panel, ...]:
+        """See `Stage`."""
+        scores = {"all captions": "scores", "alt text": "[alt_text_score]"}
+        lead = {"images": "[top_scores[1] - alt_text_score]"}
+        return (
+            Panel(f"Similarity to the image, {profile.rank.model.label}", SIMILARITY_BIN, scores),
+            Panel("Best caption's lead over the alt text", SIMILARITY_BIN, lead),
+        )
 
-        def plan(profile: Profile, shard: str) -> Work:
-            key = stage_key(profile, files, Stage.CLIP_L_TOP5, shard, *_AFTER)
+    @classmethod
+    def preflight(cls, run: StageRun) -> None:
+        """See `Stage`."""
+        run.resources["models"].ranker(run.profile.rank.model, _SETTING)
 
-            def numbers() -> Iterator[int]:
-                candidates = stage_rows(files, Stage.BLIP_CANDIDATES, shard, ["row", "reason"])
-                return (row["row"] for row in candidates if not row["reason"])
+    @property
+    def ranker(self) -> "Ranker":
+        """The profile's first ranker. Raises UserError when it cannot be loaded."""
+        return self.models.ranker(self.profile.rank.model, _SETTING)
 
-            def make(done: int, kept: Container[int]) -> Iterator[Rows]:
-                scorer = models.scorer(profile.rank.model, "rank.model.path")
-                return rank_shard(files, shard, scorer, profile.rank.keep, models.batch_size, done, kept)
+    def row_numbers(self) -> Iterator[int]:
+        """See `ModelStage`."""
+        candidates = stage_rows(self.store, StageName.BLIP_CANDIDATES, self.shard, ["row", "reason"])
+        return (row["row"] for row in candidates if not row["reason"])
 
-            def record() -> dict[str, Any]:
-                model = {
-                    "rank": {
-                        "name": profile.rank.model.name,
-                        "revision": models.scorer(profile.rank.model, "rank.model.path").revision,
-                    }
-                }
-                return profile_record(profile) | {"models": model, "device": models.where()}
+    def make(self, done: int, kept: Container[int]) -> Iterator[Rows]:
+        """See `ModelStage`."""
+        keep, batch_size = self.profile.rank.keep, self.models.batch_size
+        return rank_shard(self.store, self.shard, self.ranker, keep, batch_size, done, kept)
 
-            return model_work(files, key, numbers, make, record)
-
-        return run_shards(context, profile, files, progress, plan)
-
-    return clip_l_top5
+    def models_used(self) -> Mapping[str, Mapping[str, str]]:
+        """See `ModelStage`."""
+        return {"rank": {"name": self.profile.rank.model.name, "revision": self.ranker.revision}}
 
 
 def rank_shard(
     store: ShardStore,
     shard: str,
-    scorer: "Scorer",
+    ranker: "Ranker",
     keep: int,
     batch_size: int,
     done: int,
     kept: Container[int] = frozenset(),
 ) -> Iterator[Rows]:
-    """Rows of CLIP_L_TOP5, one a captioned image in source order but for the `kept` ones, behind the first `done`."""
-    captioned = ok_images_with(store, Stage.BLIP_CANDIDATES, shard, scorer, window=batch_size, skip=done, without=kept)
+    """Rows of `clip_l_top5`, one per captioned image in source order, without the `kept` ones and the first `done`."""
+    source = StageName.BLIP_CANDIDATES
+    captioned = ok_images_with(store, source, shard, ranker, window=batch_size, skip=done, without=kept)
     with closing(captioned) as images:
         for batch in chunks(images, batch_size):
-            scored = score_with_alt_text(scorer, batch, [each.stage_row["captions"] for each in batch])
-            yield [_row(each, keep, *scores) for each, scores in zip(batch, scored, strict=True)]
+            scored = score_with_alt_text(ranker, batch, [image.stage_row["captions"] for image in batch])
+            yield [_row(image, keep, *scores) for image, scores in zip(batch, scored, strict=True)]
 
 
 def _row(image: OkImage, keep: int, scores: list[float], alt_text_score: float | None) -> dict[str, Any]:
@@ -102,24 +112,3 @@ def _row(image: OkImage, keep: int, scores: list[float], alt_text_score: float |
         "top_scores": [scores[i] for i in top],
         "alt_text_score": alt_text_score,
     }
-
-
-def score_with_alt_text(
-    scorer: "Scorer", images: Sequence[OkImage], captions: Sequence[Sequence[str]]
-) -> list[tuple[list[float], float | None]]:
-    """Each image's captions' scores, and its alt text's, None where that is null or blank.
-
-    Raises:
-        StoreError: an image can not be decoded, though it was when it was captioned.
-    """
-    pixels = [each.pixels for each in images if each.pixels is not None]
-    if len(pixels) < len(images):
-        unreadable = next(each for each in images if each.pixels is None)
-        raise StoreError(f"sample {unreadable.sample_id}: has captions, but its image can not be decoded (any more)")
-    alt_texts = [[each.text] if each.text and each.text.strip() else [] for each in images]
-    texts = [[*own, *alt] for own, alt in zip(captions, alt_texts, strict=True)]
-    scored = [each.tolist() for each in scorer.score_prepared(pixels, texts)]
-    return [
-        (scores[: len(own)], scores[len(own)] if alt else None)
-        for scores, own, alt in zip(scored, captions, alt_texts, strict=True)
-    ]

@@ -1,7 +1,8 @@
-"""Asking again for what failed: the rows of a complete file with certain reasons; all others stay as they are."""
+"""Refetch: the rows of a complete file that failed for certain reasons are fetched again; all others stay as they are."""
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,67 +10,76 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from laion_coco_assets.contract.reasons import Reason
-from laion_coco_assets.contract.schemas import Stage
-from laion_coco_assets.contract.stage_info import Replacing
+from laion_coco_assets.contract.stage_info import ReusedFile, StageInfo, StageKey
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.fetching.duplicates import SampleIds, SeenUrls
-from laion_coco_assets.fetching.rows import appendable, fetched_row
-from laion_coco_assets.orchestration.stage import Rows, Work
+from laion_coco_assets.fetching.fetched_rows import appendable, fetched_row
+from laion_coco_assets.stages.stage import Rows
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets.store.store import ShardStore
 
 if TYPE_CHECKING:
     from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
 
-_STAGE = Stage.FETCHED_IMAGES
+_STAGE = StageName.FETCHED_IMAGES
 _COUNTED_AT_ONCE: Final = 10_000
 
 
-def refetch_work(
-    store: ShardStore, work: Work, fetcher: "Callable[[], Fetcher]", reasons: Set[Reason], run_id: str
-) -> Work:
-    """The work of `fetched_images` on a shard whose file is there, as work on its rows with `reasons` alone.
+@dataclass(frozen=True)
+class Refetch:
+    """What of a complete file is made again: its rows that failed for certain reasons."""
 
-    `work` itself comes back when the file has no such row, or was made by this very run, which tries again for the
-    sake of another shard: it is complete, and is skipped.
+    info: StageInfo
+    reasons: Set[Reason]
+    #: How many rows have one of these reasons.
+    rows: int
+
+    def history(self, run_id: str) -> list[dict[str, Any]]:
+        """Every refetch of the file up to this one, as its metadata lists them."""
+        this = {"content": self.info.content, "reasons": sorted(self.reasons), "rows": self.rows, "run": run_id}
+        return [*_refetches(self.info), this]
+
+    @property
+    def reused_file(self) -> ReusedFile:
+        """The file whose rows are used again.
+
+        Refetches are counted, because one that changes no row leaves the same content. So checkpoints that a process
+        killed just after an earlier refetch left behind are not taken for this one's.
+        """
+        return ReusedFile(self.info.content, f"{len(_refetches(self.info))}:{','.join(sorted(self.reasons))}")
+
+
+def planned_refetch(store: ShardStore, key: StageKey, reasons: Set[Reason], run_id: str) -> Refetch | None:
+    """The refetch of a shard; None when the file has no such row, or when this run has refetched it already.
+
+    A run comes to a shard a second time when it tries again because of another shard.
 
     Raises:
-        StoreError: no file yet, or one of other settings or another source.
+        StoreError: the file does not exist, or was made with other settings or from another source.
     """
-    shard = work.key.shard
-    info = store.need(_STAGE, shard)
-    if info.key != work.key:
+    info = store.need(_STAGE, key.shard)
+    if info.key != key:
         raise StoreError(
-            f"{store.path(_STAGE, shard)} was made with other settings or from another source: "
-            "retrying would mix them; fetch the shard as a whole first"
+            f"{store.path(_STAGE, key.shard)} was made with other settings or from another source: "
+            "a refetch would mix them; fetch the whole shard first"
         )
-    before = info.metadata.get("refetches", [])
-    if before and before[-1].get("run") == run_id:
-        return work
-    rows = wanted_rows(store, shard, reasons)
-    if not rows:
-        return work
+    refetches = _refetches(info)
+    if refetches and refetches[-1].get("run") == run_id:
+        return None
+    rows = wanted_rows(store, key.shard, reasons)
+    return Refetch(info, reasons, rows) if rows else None
 
-    def record() -> dict[str, Any]:
-        this = {"content": info.content, "reasons": sorted(reasons), "rows": rows, "run": run_id}
-        return {**work.record(), "refetches": [*before, this]}
 
-    return Work(
-        work.key,
-        work.total,
-        lambda done: refetch_shard(store, shard, fetcher(), reasons, done),
-        record,
-        # Counted, because a retry that changed no row leaves the same content: parts that a kill just behind the
-        # publication left are the former retry's, and are not taken for this one's.
-        replacing=Replacing(info.content, f"{len(before)}:{','.join(sorted(reasons))}"),
-    )
+def _refetches(info: StageInfo) -> list[dict[str, Any]]:
+    return list(info.metadata.get("refetches", []))
 
 
 def wanted_rows(store: ShardStore, shard: str, reasons: Set[Reason]) -> int:
     """How many rows of a complete file have one of these reasons.
 
     Raises:
-        StoreError: no such file, or a damaged one.
+        StoreError: the file does not exist, or is damaged.
     """
     values = pa.array(sorted(reasons), pa.string())
     batches = store.batches(_STAGE, shard, ["reason"], rows=_COUNTED_AT_ONCE)
@@ -79,10 +89,10 @@ def wanted_rows(store: ShardStore, shard: str, reasons: Set[Reason]) -> int:
 def refetch_shard(
     store: ShardStore, shard: str, fetcher: "Fetcher", reasons: Set[Reason], done: int
 ) -> Iterator[Rows | pa.RecordBatch]:
-    """The complete file's rows behind the first `done`, those with `reasons` fetched anew, the others untouched.
+    """The complete file's rows after the first `done`: those with `reasons` fetched again, the others unchanged.
 
-    The file is read twice side by side, once without its images and ahead of the other by as much as the fetcher looks
-    ahead: wanted rows may be far apart, and nothing between them is held.
+    The file is read twice at the same time. The reading without images is ahead of the other by as much as the fetcher
+    looks ahead. Wanted rows may be far apart, so no row between them is held in memory.
     """
     seen, ids = SeenUrls(), SampleIds()
 
@@ -97,9 +107,9 @@ def refetch_shard(
     with closing(fetcher.fetch(urls(), seen)) as fetched:
         start = 0
         for batch in store.batches(_STAGE, shard):
-            behind = batch.slice(min(batch.num_rows, max(0, done - start)))
+            remaining = batch.slice(min(batch.num_rows, max(0, done - start)))
             start += batch.num_rows
-            yield from _with_fetched(behind, reasons, fetched, ids)
+            yield from _with_fetched(remaining, reasons, fetched, ids)
 
 
 def _with_fetched(

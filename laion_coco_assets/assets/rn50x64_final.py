@@ -1,96 +1,107 @@
-"""Stage 4: the second CLIP scores the kept captions, and the alt text, and picks the winner."""
+"""Stage 4: the final ranker scores the kept captions, and the alt text, and picks the winner."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import dagster as dg
-
-from laion_coco_assets.assets.clip_l_top5 import score_with_alt_text
-from laion_coco_assets.assets.images import OkImage, ok_images_with
-from laion_coco_assets.assets.kept_rows import model_work
-from laion_coco_assets.contract.profile import Profile
-from laion_coco_assets.contract.schemas import Stage
-from laion_coco_assets.orchestration.stage import Rows, Work, profile_record, run_shards, stage_asset, stage_key
-from laion_coco_assets.progress import Progress
-from laion_coco_assets.resources.models import ModelsResource
-from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.contract.columns import Column
+from laion_coco_assets.contract.profile import Profile, RankerSource
+from laion_coco_assets.contract.shared_columns import FLOAT64, FLOATS, INT32, ROW, SAMPLE_ID, STRING
+from laion_coco_assets.contract.stage_names import StageName
+from laion_coco_assets.stages.images import OkImage, ok_images_with
+from laion_coco_assets.stages.model_stage import ModelStage
+from laion_coco_assets.stages.panels import SIMILARITY_BIN, Panel
+from laion_coco_assets.stages.scoring import score_with_alt_text
+from laion_coco_assets.stages.stage import Rows, RowsOf, StageRun
 from laion_coco_assets.store.joining import chunks, stage_rows
 from laion_coco_assets.store.store import ShardStore
 
 if TYPE_CHECKING:
-    from laion_coco_assets.captioning.scorer import Scorer
+    from laion_coco_assets.captioning.interfaces import Ranker
 
-_AFTER: Final = (Stage.FETCHED_IMAGES, Stage.CLIP_L_TOP5)
+_SETTING = "final.model"
 
 
-def build(profile: Profile, shards_per_run: int) -> dg.AssetsDefinition:
-    """The asset `rn50x64_final` for a profile."""
+class Rn50x64Final(ModelStage):
+    """The final ranker's scores of the kept captions and the alt text, and the winner.
 
-    @stage_asset(
-        profile,
-        Stage.RN50X64_FINAL,
-        after=_AFTER,
-        kinds={"pytorch", "parquet"},
-        shards_per_run=shards_per_run,
-        pool="gpu",
+    If the profile has no final ranker, the first ranker's best wins, and the scores are null.
+    """
+
+    name = StageName.RN50X64_FINAL.value
+    section = "final"
+    reads = (StageName.FETCHED_IMAGES, StageName.CLIP_L_TOP5)
+    rows_of = RowsOf(StageName.CLIP_L_TOP5, "true", "ranked image")
+    columns = (
+        ROW,
+        SAMPLE_ID,
+        Column("scores", FLOATS, "the final ranker's similarities of top; null with one ranker"),
+        Column("winner", INT32, "the winner, as an index into captions", nullable=False),
+        Column("caption", STRING, "the caption that won", nullable=False),
+        Column("alt_text_score", FLOAT64, "the final ranker's similarity of image and alt text, if there are both"),
     )
-    def rn50x64_final(
-        context: dg.AssetExecutionContext,
-        store: ShardStoreResource,
-        models: ModelsResource,
-        progress: dg.ResourceParam[Progress],
-    ) -> dg.MaterializeResult[Any]:
-        """The second CLIP's scores of the kept captions and the alt text, and the winner.
+    figures: ClassVar[Mapping[str, str]] = {
+        "winner_score_mean": "avg(list_max(scores))",
+        "alt_text_score_mean": "avg(alt_text_score)",
+        "score_uplift": "avg(list_max(scores) - alt_text_score)",
+        "winner_is_first_rankers_best": "avg(CASE WHEN scores IS NULL OR scores[1] = list_max(scores) THEN 1.0 ELSE 0.0 END)",
+    }
 
-        A profile without a second ranker takes the first one's best; the scores are null then.
-        """
-        files = store.get()
-        final = profile.final
+    @classmethod
+    def panels(cls, profile: Profile) -> tuple[Panel, ...]:
+        """See `Stage`."""
+        if profile.final is None:
+            return ()
+        scores = {"winner": "[list_max(scores)]", "alt text": "[alt_text_score]"}
+        place = {"images": "[list_position(scores, list_max(scores))]"}
+        return (
+            Panel(f"Similarity to the image, {profile.final.model.label}", SIMILARITY_BIN, scores),
+            Panel("Winner's place with the first ranker", 1, place),
+        )
 
-        def plan(profile: Profile, shard: str) -> Work:
-            key = stage_key(profile, files, Stage.RN50X64_FINAL, shard, *_AFTER)
+    @classmethod
+    def preflight(cls, run: StageRun) -> None:
+        """See `Stage`."""
+        if run.profile.final is not None:
+            run.resources["models"].ranker(run.profile.final.model, _SETTING)
 
-            def numbers() -> Iterator[int]:
-                return (row["row"] for row in stage_rows(files, Stage.CLIP_L_TOP5, shard, ["row"]))
+    def ranker(self, source: RankerSource) -> "Ranker":
+        """The final ranker. Raises UserError when it cannot be loaded."""
+        return self.models.ranker(source, _SETTING)
 
-            def make(done: int, kept: Container[int]) -> Iterator[Rows]:
-                if final is None:
-                    return first_rankers_best(files, shard, done, kept)
-                scorer = models.scorer(final.model, "final.model.path")
-                return pick_shard(files, shard, scorer, models.batch_size, done, kept)
+    def row_numbers(self) -> Iterator[int]:
+        """See `ModelStage`."""
+        return (row["row"] for row in stage_rows(self.store, StageName.CLIP_L_TOP5, self.shard, ["row"]))
 
-            def record() -> dict[str, Any]:
-                if final is None:
-                    return profile_record(profile)
-                model = {
-                    "final": {
-                        "name": final.model.name,
-                        "revision": models.scorer(final.model, "final.model.path").revision,
-                    }
-                }
-                return profile_record(profile) | {"models": model, "device": models.where()}
+    def make(self, done: int, kept: Container[int]) -> Iterator[Rows]:
+        """See `ModelStage`."""
+        if self.profile.final is None:
+            return first_rankers_best(self.store, self.shard, done, kept)
+        ranker = self.ranker(self.profile.final.model)
+        return pick_shard(self.store, self.shard, ranker, self.models.batch_size, done, kept)
 
-            return model_work(files, key, numbers, make, record)
-
-        return run_shards(context, profile, files, progress, plan)
-
-    return rn50x64_final
+    def models_used(self) -> Mapping[str, Mapping[str, str]]:
+        """See `ModelStage`."""
+        if self.profile.final is None:
+            return {}
+        source = self.profile.final.model
+        return {"final": {"name": source.name, "revision": self.ranker(source).revision}}
 
 
 def pick_shard(
-    store: ShardStore, shard: str, scorer: "Scorer", batch_size: int, done: int, kept: Container[int] = frozenset()
+    store: ShardStore, shard: str, ranker: "Ranker", batch_size: int, done: int, kept: Container[int] = frozenset()
 ) -> Iterator[Rows]:
-    """Rows of RN50X64_FINAL in source order but for the `kept` ones, behind the first `done`.
+    """Rows of `rn50x64_final` in source order, without the `kept` ones and the first `done`.
 
-    Of equal scores the first ranker's better wins.
+    Of equal scores, the one that the first ranker prefers wins.
     """
-    ranked = ok_images_with(store, Stage.CLIP_L_TOP5, shard, scorer, window=batch_size, skip=done, without=kept)
+    source = StageName.CLIP_L_TOP5
+    ranked = ok_images_with(store, source, shard, ranker, window=batch_size, skip=done, without=kept)
     with closing(ranked) as images:
         for batch in chunks(images, batch_size):
-            scored = score_with_alt_text(scorer, batch, [each.stage_row["top_captions"] for each in batch])
-            yield [_row(each, *scores) for each, scores in zip(batch, scored, strict=True)]
+            scored = score_with_alt_text(ranker, batch, [image.stage_row["top_captions"] for image in batch])
+            yield [_row(image, *scores) for image, scores in zip(batch, scored, strict=True)]
 
 
 def _row(image: OkImage, scores: list[float], alt_text_score: float | None) -> dict[str, Any]:
@@ -108,7 +119,7 @@ def _row(image: OkImage, scores: list[float], alt_text_score: float | None) -> d
 def first_rankers_best(store: ShardStore, shard: str, done: int, kept: Container[int] = frozenset()) -> Iterator[Rows]:
     """The same rows for a profile whose first ranker decides alone."""
     columns = ["row", "sample_id", "top", "top_captions"]
-    ranked = (row for row in stage_rows(store, Stage.CLIP_L_TOP5, shard, columns) if row["row"] not in kept)
+    ranked = (row for row in stage_rows(store, StageName.CLIP_L_TOP5, shard, columns) if row["row"] not in kept)
     for row in islice(ranked, done, None):
         own = {"row": row["row"], "sample_id": row["sample_id"]}
         yield [own | {"winner": row["top"][0], "caption": row["top_captions"][0]}]

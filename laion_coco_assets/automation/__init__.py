@@ -1,1 +1,1 @@
-"""What runs by itself: the sensor that registers shards, the schedules that work through them and ask again."""
+"""What runs by itself: the sensor that registers shards, the schedules that make missing ones and fetch failed images again."""

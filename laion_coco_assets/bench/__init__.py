@@ -1,1 +1,1 @@
-"""`laion-coco bench`: the engine against two baselines, on this machine. Nothing of the product depends on it."""
+"""`laion-coco bench`: measures the engine against two baselines on this machine. No other package depends on it."""

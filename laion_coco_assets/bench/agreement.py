@@ -1,4 +1,4 @@
-"""Whether a precision ranks as float32 does: the same images and captions through both."""
+"""Checks whether a precision ranks like float32, on the same images and captions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,11 @@ from laion_coco_assets.bench.engine import Ranking
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of a precision with float32, over samples with at least two captions.
+    """How a precision agrees with float32, over the samples with at least two captions.
 
-    Shares are of samples; correlations are Spearman's, within a sample, averaged; the largest difference of a score is
-    over all pairs. `rn50x64_correlation` is None when no sample kept two captions in both. `same_captions_alone` is of all
-    images: whose captions are the same ones when they are drawn for it alone as when in a batch, in this precision; None when
-    the captions are scripted.
+    Shares are of samples. Correlations are Spearman's within a sample, averaged. The largest difference of a score is over
+    all pairs. `rn50x64_correlation` is None when no sample kept two captions in both. `same_captions_alone` is the share of all
+    images that get the same captions alone and in a batch, in this precision; None when the captions are scripted.
     """
 
     samples: int
@@ -29,9 +28,9 @@ class Agreement:
 
 
 def compare(half: Sequence[Ranking], exact: Sequence[Ranking]) -> Agreement | None:
-    """Two rankings of the same captions; None when no image has two.
+    """Compare two rankings of the same captions. None when no image has two captions.
 
-    Final scores are compared where both kept the same captions: elsewhere they are of different texts.
+    Final scores are compared where both kept the same captions; elsewhere they belong to different texts.
     """
     pairs = [(a, b) for a, b in zip(half, exact, strict=True) if len(b.captions) > 1]
     if not pairs:
@@ -41,7 +40,9 @@ def compare(half: Sequence[Ranking], exact: Sequence[Ranking]) -> Agreement | No
         shared = [place for place in b.top if place in a.top]
         if len(shared) > 1:
             finals.append(
-                spearman(*(np.array([each.final[each.top.index(place)] for place in shared]) for each in (a, b)))
+                spearman(
+                    *(np.array([ranking.final[ranking.top.index(place)] for place in shared]) for ranking in (a, b))
+                )
             )
     return Agreement(
         samples=len(pairs),
@@ -54,11 +55,11 @@ def compare(half: Sequence[Ranking], exact: Sequence[Ranking]) -> Agreement | No
 
 
 def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Rank correlation; 1 for two orders that are the same. Equal scores share the mean of their ranks."""
-    ranks = [_ranks(each) - (len(each) - 1) / 2 for each in (a, b)]
+    """Rank correlation; 1 for two equal orders. Equal scores share the mean of their ranks."""
+    ranks = [_ranks(values) - (len(values) - 1) / 2 for values in (a, b)]
     norm = float(np.linalg.norm(ranks[0]) * np.linalg.norm(ranks[1]))
     return float(ranks[0] @ ranks[1]) / norm if norm else 1.0
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.array([(values < each).sum() + ((values == each).sum() - 1) / 2 for each in values])
+    return np.array([(values < value).sum() + ((values == value).sum() - 1) / 2 for value in values])

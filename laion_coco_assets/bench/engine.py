@@ -1,4 +1,4 @@
-"""This project's engine, driven as the assets drive it."""
+"""Runs this project's engine as the assets run it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from laion_coco_assets.bench.models import Models
+from laion_coco_assets.bench.measured_models import Models
 from laion_coco_assets.bench.pipelines import best_first
 from laion_coco_assets.bench.script import Script
+from laion_coco_assets.captioning.blip_captioner import BlipCaptioner
+from laion_coco_assets.captioning.clip_ranker import ClipRanker
 from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
-from laion_coco_assets.captioning.sampler import Captioner
-from laion_coco_assets.captioning.scorer import Scorer
+from laion_coco_assets.captioning.group import Group
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """One image's captions and what both CLIPs say: `final` are the scores of the places `top`, in its order."""
+    """One image's captions and the scores of both CLIPs. `final` are the scores of the places in `top`, in its order."""
 
     captions: tuple[str, ...]
     scores: NDArray[np.float64]
@@ -28,7 +29,7 @@ class Ranking:
 
     @property
     def winner(self) -> str:
-        """The caption that is published; empty when there is none."""
+        """The caption that would be published; empty without captions."""
         return self.captions[self.top[best_first(self.final.tolist(), 1)[0]]] if self.top else ""
 
 
@@ -36,33 +37,33 @@ class Engine:
     """Implements `Pipeline`."""
 
     def __init__(self, models: Models, script: Script | None, clock: Clock = NO_CLOCK, batch_size: int = 0) -> None:
-        captioner = Captioner if script is None else ScriptedCaptioner
+        captioner = BlipCaptioner if script is None else ScriptedCaptioner
         self._captioner = captioner(models.blip, models.settings, batch_size, clock)
         if isinstance(self._captioner, ScriptedCaptioner) and script is not None:
             self._captioner.follow(script)
-        self._clip_l = Scorer(models.clip_l, batch_size, 16 * batch_size, clock, "clip_l")
-        self._rn50x64 = Scorer(models.rn50x64, batch_size, 16 * batch_size, clock, "rn50x64")
+        self._clip_l = ClipRanker(models.clip_l, batch_size, 16 * batch_size, clock, "clip_l")
+        self._rn50x64 = ClipRanker(models.rn50x64, batch_size, 16 * batch_size, clock, "rn50x64")
         self._keep = models.keep
 
     def run(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[str]:
         """See `Pipeline`."""
-        return [each.winner for each in self.rank(images, self.caption(images, sample_ids))]
+        return [ranking.winner for ranking in self.rank(images, self.caption(images, sample_ids))]
 
     def caption(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[tuple[str, ...]]:
         """Each image's distinct captions."""
-        return [each.captions for each in self._captioner.caption(images, sample_ids)]
+        return [candidates.captions for candidates in self._captioner.caption(images, sample_ids)]
 
     def rank(self, images: Sequence[Image.Image], captions: Sequence[tuple[str, ...]]) -> list[Ranking]:
-        """What the CLIPs say of each image's captions."""
-        scores = self._clip_l.score(images, captions)
-        tops = [tuple(best_first(each.tolist(), self._keep)) for each in scores]
+        """Score each image's captions with both CLIPs."""
+        scores = self._clip_l.score_images(images, captions)
+        tops = [tuple(best_first(own.tolist(), self._keep)) for own in scores]
         kept = [[own[place] for place in top] for own, top in zip(captions, tops, strict=True)]
-        finals = self._rn50x64.score(images, kept)
-        return [Ranking(*each) for each in zip(captions, scores, tops, finals, strict=True)]
+        finals = self._rn50x64.score_images(images, kept)
+        return [Ranking(*parts) for parts in zip(captions, scores, tops, finals, strict=True)]
 
 
-class ScriptedCaptioner(Captioner):
-    """Expects the script's words, samples as ever, then writes what the script says instead of what it drew."""
+class ScriptedCaptioner(BlipCaptioner):
+    """Makes the script's words likely, samples as usual, then writes the script's tokens instead of the drawn ones."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -72,22 +73,23 @@ class ScriptedCaptioner(Captioner):
         """Set the script."""
         self._script = script
 
-    def _expectation(self, sample_ids: Sequence[str], tree: Any, step: int, logits: torch.Tensor) -> torch.Tensor:
+    def _expectation(self, group: Group) -> torch.Tensor:
         if self._script is None:
-            return logits
-        written = self._script.written(sample_ids, tree.images, tree.candidates, step)
-        rows, tokens = torch.from_numpy(np.stack([tree.rows, written])).to(logits.device)
-        return self._script.expect(logits, rows, tokens)
+            return group.logits
+        rows, tokens = torch.from_numpy(np.stack([group.tree.rows, _written(self._script, group)])).to(
+            group.logits.device
+        )
+        return self._script.expect(group.logits, rows, tokens)
 
     def _outcome(
-        self,
-        sample_ids: Sequence[str],
-        tree: Any,
-        step: int,
-        tokens: NDArray[np.int64],
-        ended: NDArray[np.bool_],
+        self, group: Group, tokens: NDArray[np.int64], ends: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         if self._script is None:
-            return super()._outcome(sample_ids, tree, step, tokens, ended)
-        written = self._script.written(sample_ids, tree.images, tree.candidates, step)
+            return super()._outcome(group, tokens, ends)
+        written = _written(self._script, group)
         return written, written == self._script.end_token
+
+
+def _written(script: Script, group: Group) -> NDArray[np.int64]:
+    """The script's token for each live candidate at this step."""
+    return script.written(group.sample_ids, group.tree.images, group.tree.candidates, group.step)

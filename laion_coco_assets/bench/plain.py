@@ -1,4 +1,4 @@
-"""The plain pipeline: transformers' `generate` and open_clip, batched, as a competent user writes it."""
+"""The plain pipeline: transformers' `generate` and open_clip, in batches, as a competent user writes it."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from laion_coco_assets.bench.models import Models
+from laion_coco_assets.bench.measured_models import Models
 from laion_coco_assets.bench.pipelines import best_first
 from laion_coco_assets.bench.script import CERTAIN, Script
 from laion_coco_assets.captioning.clock import NO_CLOCK, Clock
@@ -23,7 +23,7 @@ _TEXTS_AT_ONCE = 128
 
 @dataclass(frozen=True)
 class _Pixels:
-    """A batch as each of the three towers takes it: float32 [images, 3, side, side] on the host, pinned for a GPU."""
+    """A batch as input of each tower: float32 [images, 3, side, side] on the host, in pinned memory for a GPU."""
 
     blip: torch.Tensor
     clip_l: torch.Tensor
@@ -31,16 +31,16 @@ class _Pixels:
 
 
 class Plain:
-    """Implements `Pipeline`. The cache of keys and values is generate's own; an image's duplicates are dropped.
+    """Implements `Pipeline`. It uses generate's own cache of keys and values. An image's duplicates are dropped.
 
-    The next batch's pixels are made, stacked and pinned while this one is computed, as a DataLoader does it; the threads
-    are as many as the engine's.
+    The pixels of the next batch are made, stacked and pinned while this batch is computed, as a DataLoader does it, with
+    as many threads as the engine.
     """
 
     def __init__(self, models: Models, script: Script | None, clock: Clock = NO_CLOCK, batch_size: int = 0) -> None:
         self._models, self._script, self._clock = models, script, clock
         self._batch_size = batch_size or 1
-        self._limit = max(each.tokens for each in models.settings.max_lengths)
+        self._limit = max(limit.tokens for limit in models.settings.max_lengths)
 
     @torch.inference_mode()
     def run(self, images: Sequence[Image.Image], sample_ids: Sequence[str]) -> list[str]:
@@ -56,18 +56,18 @@ class Plain:
         starts = range(0, len(images), self._batch_size)
         batches = [images[begin : begin + self._batch_size] for begin in starts]
         with ThreadPoolExecutor(threads_for(self._models.blip.device)) as pool, ThreadPoolExecutor(1) as collator:
-            coming = deque(collator.submit(self._collate, pool, each) for each in batches[:1])
+            coming = deque(collator.submit(self._collate, pool, batch) for batch in batches[:1])
             for place, begin in enumerate(starts):
-                coming.extend(collator.submit(self._collate, pool, each) for each in batches[place + 1 : place + 2])
+                coming.extend(collator.submit(self._collate, pool, batch) for batch in batches[place + 1 : place + 2])
                 with self._clock.stage("preprocessing"):
                     pixels = coming.popleft().result()
                 yield begin, pixels
 
     def _collate(self, pool: ThreadPoolExecutor, images: Sequence[Image.Image]) -> _Pixels:
         blip, clip_l, rn50x64 = zip(*pool.map(self._prepare, images), strict=True)
-        stacked = [torch.stack(each) for each in (blip, clip_l, rn50x64)]
+        stacked = [torch.stack(rows) for rows in (blip, clip_l, rn50x64)]
         if self._models.blip.device.type == "cuda":
-            stacked = [each.pin_memory() for each in stacked]
+            stacked = [table.pin_memory() for table in stacked]
         return _Pixels(*stacked)
 
     def _prepare(self, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -79,10 +79,11 @@ class Plain:
         captions = self._caption(pixels.blip, sample_ids)
         scores = self._score("clip_l", models.clip_l, pixels.clip_l, captions)
         kept = [
-            [own[place] for place in best_first(each, models.keep)] for own, each in zip(captions, scores, strict=True)
+            [own[place] for place in best_first(own_scores, models.keep)]
+            for own, own_scores in zip(captions, scores, strict=True)
         ]
         finals = self._score("rn50x64", models.rn50x64, pixels.rn50x64, kept)
-        return [own[best_first(each, 1)[0]] if own else "" for own, each in zip(kept, finals, strict=True)]
+        return [own[best_first(own_finals, 1)[0]] if own else "" for own, own_finals in zip(kept, finals, strict=True)]
 
     def _caption(self, images: torch.Tensor, sample_ids: Sequence[str]) -> list[list[str]]:
         blip, settings = self._models.blip, self._models.settings
@@ -108,8 +109,10 @@ class Plain:
             )
             texts = blip.tokenizer.batch_decode(rows.tolist(), skip_special_tokens=True)
         stripped = [text.removeprefix(settings.prompt.strip()).strip() for text in texts]
-        own = [stripped[begin : begin + settings.candidates] for begin in range(0, len(texts), settings.candidates)]
-        return [[text for text in dict.fromkeys(each) if text] for each in own]
+        by_image = [
+            stripped[begin : begin + settings.candidates] for begin in range(0, len(texts), settings.candidates)
+        ]
+        return [[text for text in dict.fromkeys(own) if text] for own in by_image]
 
     def _score(
         self, name: str, clip: Clip, images: torch.Tensor, captions: Sequence[Sequence[str]]
@@ -121,14 +124,14 @@ class Plain:
             texts = [text for own in captions for text in own]
             tokens = clip.tokenizer(texts).to(clip.device)
             encoded = [
-                clip.model.encode_text(each, normalize=True).float() for each in torch.split(tokens, _TEXTS_AT_ONCE)
+                clip.model.encode_text(chunk, normalize=True).float() for chunk in torch.split(tokens, _TEXTS_AT_ONCE)
             ]
             split = torch.split(torch.cat(encoded), [len(own) for own in captions])
             return [(rows @ image).tolist() for rows, image in zip(split, image_rows, strict=True)]
 
     @contextmanager
     def _vision_watched(self) -> Iterator[None]:
-        """The vision tower, which `generate` calls inside, is a stage of its own."""
+        """Time the vision tower, which `generate` calls, as its own stage."""
         vision, entered = self._models.blip.model.vision_model, []
 
         def begin(*_: Any) -> None:
@@ -142,12 +145,12 @@ class Plain:
         try:
             yield
         finally:
-            for each in hooks:
-                each.remove()
+            for hook in hooks:
+                hook.remove()
 
 
 class _Scripted(LogitsProcessor):  # type: ignore[misc]  # transformers is not typed here
-    """Raises the scripted token's logit above all others, as the last of the processors before top-k and top-p."""
+    """Raises the scripted token's logit above all others, as the last processor before top-k and top-p."""
 
     def __init__(
         self, script: Script, sample_ids: Sequence[str], prompt: int, steps: int, device: torch.device
@@ -158,13 +161,13 @@ class _Scripted(LogitsProcessor):  # type: ignore[misc]  # transformers is not t
         self._rows = torch.arange(len(self._tokens), device=device)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        # After the penalty, which therefore can not undo it.
+        # This runs after the penalty, so the penalty cannot undo it.
         step = input_ids.shape[1] - self._prompt
         return self._script.expect(scores, self._rows, self._tokens[:, step], CERTAIN)  # type: ignore[return-value]
 
 
 def bytes_an_image(models: Models) -> int:
-    """What generate's cache alone needs: each of an image's candidates has its own copy of the image's keys and values."""
+    """Bytes that generate's cache needs per image: every candidate has its own copy of the image's keys and values."""
     text, vision = models.blip.model.config.text_config, models.blip.model.config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2 + 1
     numbers = 2 * text.num_hidden_layers * models.settings.candidates * patches * text.hidden_size
@@ -172,6 +175,6 @@ def bytes_an_image(models: Models) -> int:
 
 
 def prompt_tokens(models: Models) -> list[int]:
-    """As BLIP was trained: the start token for [CLS], and no [SEP]."""
+    """The prompt's tokens as in BLIP's training: the start token instead of [CLS], and no [SEP]."""
     inner = models.blip.tokenizer(models.settings.prompt, add_special_tokens=False)["input_ids"]
     return [models.blip.start_token, *inner]

@@ -1,8 +1,8 @@
 """The original worker's procedure, written from its description (FACTS: "Sampling", "How the original fails").
 
-One image at a time; the image's states repeated for each of the 40 candidates; no cache, every token runs the whole prefix
-again, and looks at the image again; texts through CLIP one by one at full length. Complete candidates do leave the batch,
-and duplicates are dropped before ranking, as in the original.
+It takes one image at a time and repeats the image's states for each of the 40 candidates. It has no cache: every token runs the
+whole prefix again, with cross-attention. CLIP gets the texts one by one at full length. As in the original, complete candidates
+leave the batch, and duplicates are dropped before ranking.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
-from laion_coco_assets.bench.models import Models
+from laion_coco_assets.bench.measured_models import Models
 from laion_coco_assets.bench.pipelines import best_first
 from laion_coco_assets.bench.plain import prompt_tokens
 from laion_coco_assets.bench.script import Script
@@ -19,12 +19,12 @@ from laion_coco_assets.captioning.loading import Clip
 
 
 class Worker:
-    """Implements `Pipeline`; a batch size means nothing to it."""
+    """Implements `Pipeline`. It ignores the batch size."""
 
     def __init__(self, models: Models, script: Script | None, clock: Clock = NO_CLOCK, batch_size: int = 0) -> None:
         self._models, self._script, self._clock = models, script, clock
         del batch_size
-        limits = [each.tokens for each in models.settings.max_lengths for _ in range(each.candidates)]
+        limits = [limit.tokens for limit in models.settings.max_lengths for _ in range(limit.candidates)]
         self._limits = torch.tensor(limits, device=models.blip.device)
 
     @torch.inference_mode()
@@ -77,12 +77,12 @@ class Worker:
             seen = torch.cat([seen[going], tokens[going, None]], dim=1)
             if not len(seen):
                 break
-        texts = blip.tokenizer.batch_decode([each.tolist() for each in complete], skip_special_tokens=True)
+        texts = blip.tokenizer.batch_decode([tokens.tolist() for tokens in complete], skip_special_tokens=True)
         stripped = (text.removeprefix(settings.prompt.strip()).strip() for text in texts)
         return [text for text in dict.fromkeys(stripped) if text]
 
     def _draw(self, logits: torch.Tensor, seen: torch.Tensor, step: int) -> torch.Tensor:
-        """One token for each row of logits [rows, vocab], in the worker's order of filters."""
+        """Draw one token for each row of logits [rows, vocab], with the worker's order of filters."""
         settings = self._models.settings
         if step < settings.min_length:
             logits[:, self._models.blip.end_token] = float("-inf")

@@ -1,1 +1,1 @@
-"""The engine: BLIP sampling and CLIP scoring. Knows nothing of Dagster or of files other than model weights."""
+"""The engine: BLIP sampling and CLIP scoring. It knows nothing of Dagster, and of files only model weights."""

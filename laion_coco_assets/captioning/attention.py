@@ -1,4 +1,4 @@
-"""Attention as fast as the device has it, and CLIP's own put on top of it."""
+"""The fastest attention for a device, and CLIP's attention built on it."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from laion_coco_assets.captioning.packing import pack
 
-#: Scores that are worked on together on a CPU, in bytes: they should stay in its cache between the three passes.
+#: Bytes of scores computed together on a CPU. They should stay in its cache between the three passes.
 _SCORES_AT_ONCE: Final = 5 << 20
 
 
@@ -18,13 +18,14 @@ def attend(
 ) -> torch.Tensor:
     """Softmax of `queries @ keys` over the root of dim, times `values`: [rows, heads, length, dim].
 
-    PyTorch's fused attention, but for bfloat16 on a CPU without a mask: there it is no faster than in float32, and plain
-    products a few heads at a time are, with the scores rounded to bfloat16 as transformers' eager attention has them.
+    This is PyTorch's fused attention, except for bfloat16 on a CPU without a mask. There, fused attention is no faster
+    than in float32. Plain products over a few heads at a time are faster, with the scores rounded to bfloat16 as in
+    transformers' eager attention.
 
     Args:
         queries: [rows, heads, length, dim].
         keys: [rows, heads, others, dim].
-        values: likewise.
+        values: the same shape as `keys`.
         mask: added to the scores, broadcast to [rows, heads, length, others].
     """
     if mask is not None or queries.dtype != torch.bfloat16 or queries.device.type != "cpu":
@@ -35,7 +36,7 @@ def attend(
     turned, own = keys.reshape(-1, others, dim).transpose(1, 2), values.reshape(-1, others, dim)
     attended = torch.empty_like(flat)
     at_once = min(len(flat), max(1, _SCORES_AT_ONCE // (length * others * flat.element_size())))
-    # Written over again and again: fresh memory for each would cost more than the products.
+    # Reused for every part: new memory for each part would cost more than the products.
     scores, weights = flat.new_empty(2, at_once, length, others)
     for begin in range(0, len(flat), at_once):
         part = slice(begin, min(begin + at_once, len(flat)))
@@ -47,16 +48,16 @@ def attend(
 
 
 class SelfAttention(nn.Module):
-    """Takes over an `nn.MultiheadAttention` that attends to its own input, batch first, without dropout.
+    """Replaces an `nn.MultiheadAttention` that attends to its own input, batch first, without dropout.
 
-    The same numbers but for rounding. `nn.MultiheadAttention`'s own inference path splits the product in three copies
-    and holds the attention weights of all heads, which in bfloat16 on a CPU is several times slower.
+    The results are the same except for rounding. The inference path of `nn.MultiheadAttention` splits the product into
+    three copies and holds the attention weights of all heads. In bfloat16 on a CPU that is several times slower.
     """
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
         width = attention.embed_dim
-        self.in_proj = nn.Linear(width, 3 * width, device="meta")  # for its weights to be put in
+        self.in_proj = nn.Linear(width, 3 * width, device="meta")  # its weights are set below
         self.in_proj.weight, self.in_proj.bias = attention.in_proj_weight, attention.in_proj_bias
         self.out_proj = attention.out_proj
         self.heads = attention.num_heads
@@ -69,7 +70,7 @@ class SelfAttention(nn.Module):
         need_weights: bool = False,  # noqa: ARG002
         attn_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, None]:
-        """Attend from each position to all that the mask allows.
+        """Attend from each position to all positions that the mask allows.
 
         Args:
             query: [rows, length, width].
@@ -91,9 +92,9 @@ class SelfAttention(nn.Module):
 
 
 def use_own_attention(model: Any) -> None:
-    """Put `SelfAttention` into an open_clip model's plain transformer blocks, both towers', in place, and pack them.
+    """Replace the attention of an open_clip model's plain transformer blocks in place, in both towers, and pack them.
 
-    Other blocks (cross-attention, pooling, timm's and Hugging Face's towers) stay as they are.
+    Other blocks (cross-attention, pooling, the towers of timm and Hugging Face) do not change.
     """
     for block in model.modules():
         if not isinstance(block, ResidualAttentionBlock) or hasattr(block, "ln_1_kv"):

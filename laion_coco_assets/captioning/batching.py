@@ -1,4 +1,4 @@
-"""How many images go through a model together: as many as fit and pay, fewer when memory runs out, none lost by it."""
+"""Decides how many images go through a model together. It uses fewer when memory runs out, and no image is lost."""
 
 import gc
 import logging
@@ -14,32 +14,32 @@ from laion_coco_assets.errors import DeviceMemoryError
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Of the free memory so much is planned with: estimates are estimates, and others use the device too.
+#: The share of the free memory to plan with. The estimates are rough, and other programs use the device too.
 _USABLE: Final = 0.6
-#: More at once is no faster: a CPU's matrix products are at full speed with a few images, a GPU's with some hundred.
+#: A larger batch is no faster: matrix products reach full speed with a few images on a CPU, some hundred on a GPU.
 _CEILING: Final = {"cpu": 8, "mps": 16, "cuda": 256}
-#: Pieces of work (batches, steps of the sampler) that go well before a larger batch is tried again, at first and at most:
-#: what is lost by trying, one piece of work, is then a few per cent at first and next to nothing at last.
+#: How many pieces of work (batches, steps of the sampler) must succeed before a larger batch is tried again: at first, and
+#: at most. A failed try costs one piece of work, so a few per cent at first and almost nothing later.
 _PATIENCE: Final = 32
 _MOST_PATIENCE: Final = 1024
 _log = logging.getLogger(__name__)
 
 
 class Batches:
-    """Takes items through `work` a batch at a time, with a batch size that is no part of the result.
+    """Runs `work` over items, one batch at a time. The batch size does not affect the result.
 
     Example:
-        >>> Batches(0, device, bytes_each=300 << 20).run(images, encode)  # 0: picks itself
+        >>> Batches(0, device, bytes_each=300 << 20).run(images, encode)  # 0: chosen automatically
     """
 
     def __init__(self, asked: int, device: torch.device, bytes_each: int, ceiling_factor: int = 1) -> None:
-        """Prepare.
+        """Set the batch size, or what it is chosen from.
 
         Args:
-            asked: items at once; 0 lets it pick itself, anew at each run, from the memory that is free then.
+            asked: items per batch; 0 chooses it at each run from the memory that is free then.
             device: where the work is done.
-            bytes_each: an upper estimate of what one item needs on the device while it is worked on.
-            ceiling_factor: how many items are as much work as one image, for the size beyond which nothing is gained.
+            bytes_each: an upper estimate of the device memory that one item needs, in bytes.
+            ceiling_factor: how many items are as much work as one image. It sets the size above which a batch is no faster.
         """
         if asked < 0:
             raise ValueError(f"batch size is {asked}")
@@ -47,28 +47,28 @@ class Batches:
         self._device = device
         self._bytes_each = max(bytes_each, 1)
         self._ceiling = most_at_once(device) * ceiling_factor
-        self._fits: int | None = None  # what was found out the hard way
-        self._in_a_row = 0  # pieces of work of that size that went well
+        self._fits: int | None = None  # the batch size after memory ran out
+        self._in_a_row = 0  # how many pieces of work of that size have succeeded
         self._patience = _PATIENCE
-        self._proven = 0  # the size that it was doubled from, having gone well with all the patience there is
-        #: How often memory ran out, and fewer items went together from then on.
+        self._proven = 0  # the size that it was doubled from, after it had succeeded often enough
+        #: How often memory ran out and the batch was made smaller.
         self.backed_off = 0
 
     @property
     def size(self) -> int:
-        """Items at once, as things are now."""
+        """Items per batch now."""
         return self.within(self.plan())
 
     def plan(self) -> int:
-        """Items at once by what was asked for or by the memory that is free now; for `within`."""
+        """Items per batch as asked for, or from the memory that is free now. Pass it to `within`."""
         return self._asked or pick_batch_size(self._device, self._bytes_each, self._ceiling)
 
     def within(self, planned: int) -> int:
-        """The same, or what it was found out to be the hard way."""
+        """The planned size, or the smaller one that is used since memory ran out."""
         return planned if self._fits is None else min(planned, self._fits)
 
     def run(self, items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
-        """What `work` gives for each item, in order. A batch that runs out of memory is done again in halves.
+        """The results of `work` for all items, in order. A batch that runs out of memory is run again in halves.
 
         Raises:
             DeviceMemoryError: not even one item fits.
@@ -81,13 +81,13 @@ class Batches:
         return done
 
     def attempt(self, at_once: int, work: Callable[[], R]) -> R | None:
-        """What `work` gives; None when memory ran out, and only half of `at_once` go together from now on.
+        """The result of `work`. None when memory ran out: from then on a batch has half of `at_once` items.
 
-        What took the memory may have gone: after many pieces of work of that size, twice as many are tried again. Each
-        time that was in vain, twice the patience is had before the next; once it was not, as little as at first.
+        Another program may have freed memory since. So after many successes, a batch of twice the size is tried. When
+        that fails, the next try waits for twice as many successes. When it succeeds, the wait is as short as at first.
 
         Raises:
-            DeviceMemoryError: it was one item.
+            DeviceMemoryError: one item alone does not fit.
         """
         try:
             result = work()
@@ -97,12 +97,12 @@ class Batches:
         else:
             self._went_well(at_once)
             return result
-        # Outside of the handler, and no cause of what is raised: the error's frames hold on to the batch's tensors.
+        # Outside of the handler, and without a cause: the error's frames would keep the batch's tensors alive.
         release_memory(self._device)
         if at_once == 1:
             raise DeviceMemoryError(
-                f"{self._device} has not the memory for one image ({_gibibytes(free_memory(self._device))} "
-                "free): free some, or choose another device with LAION_COCO_DEVICE / --device"
+                f"{self._device} does not have enough memory for one image ({_gibibytes(free_memory(self._device))} "
+                "free): free some memory, or choose another device with LAION_COCO_DEVICE / --device"
             )
         self._back_off(at_once)
         return None
@@ -122,28 +122,30 @@ class Batches:
             self._patience = min(2 * self._patience, _MOST_PATIENCE)
         self._fits, self._in_a_row, self._proven = at_once // 2, 0, 0
         self.backed_off += 1
-        _log.warning("%s ran out of memory with %d images at once; going on with %d", self._device, at_once, self._fits)
+        _log.warning(
+            "%s ran out of memory with %d images at once; continuing with %d", self._device, at_once, self._fits
+        )
 
 
 def most_at_once(device: torch.device) -> int:
-    """Images beyond which a larger batch is no faster on such a device."""
+    """The batch size in images above which this kind of device is no faster."""
     return _CEILING.get(device.type, 1)
 
 
 def pick_batch_size(device: torch.device, bytes_each: int, ceiling: int) -> int:
-    """As many items as fit into the free memory with room to spare, and no more than make it faster."""
+    """How many items fit into the free memory with room to spare, at most `ceiling`."""
     return max(1, min(ceiling, int(free_memory(device) * _USABLE) // bytes_each))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says that memory ran out, in whichever way the device has."""
+    """Whether the error says that memory ran out, in the words of any device."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
         words in str(error) for words in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     )
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what is not in use, so that a smaller batch finds it in one piece."""
+    """Free the memory that is not in use, so that a smaller batch gets it in one piece."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -152,7 +154,7 @@ def release_memory(device: torch.device) -> None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had on a device; on a CPU, of the machine's and of the container's the lesser."""
+    """Bytes that are free on a device. On a CPU: what the machine or the container has free, whichever is less."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -173,20 +175,20 @@ def _machine_free() -> int:
 
 
 def _container_free(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """What the process' control groups, version 1 or 2, still allow; a page cache they could drop counts as free.
+    """Bytes that the process' control groups (version 1 or 2) still allow. Page cache that they can drop counts as free.
 
-    A limit may stand at any group above the process' own. In a container its own group is usually mounted as the root,
-    whatever its path is called, so the root counts, too.
+    Any group above the process' own may have a limit. In a container, its own group is usually mounted as the root,
+    whatever its path is called, so the root counts too.
     """
     free = 1 << 62
     for mount, path, names in _memory_groups(root, own):
-        for folder in {mount, *(mount / each for each in (path, *path.parents))}:
+        for folder in {mount, *(mount / group for group in (path, *path.parents))}:
             free = min(free, _group_free(folder, *names))
     return free
 
 
 def _memory_groups(root: Path, own: Path) -> Iterator[tuple[Path, Path, tuple[str, str, str]]]:
-    """Where the groups that count memory are mounted, the process' own there, and the names of limit, use and cache."""
+    """Where memory groups are mounted, the process' own group in it, and the file names of limit, use and cache."""
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:

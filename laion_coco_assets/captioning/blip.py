@@ -1,4 +1,4 @@
-"""BLIP from the hub or from a local transformers folder."""
+"""Loads BLIP from the hub or from a local transformers folder."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from laion_coco_assets.contract.profile import CaptionerSource
 from laion_coco_assets.errors import ModelUnavailableError
 
 _SETTING: Final = "caption.model.path"
-#: In the hub's files, which hold the output table beside the embedding it is tied to. Tells how large a download is.
+#: Parameters in the hub's files, for the size of the download. The files hold the output table twice: it is tied.
 _PARAMETERS: Final = {
     "Salesforce/blip-image-captioning-large": 469_732_924,
     "Salesforce/blip-image-captioning-base": 247_414_076,
@@ -32,7 +32,7 @@ _CLIP_STD: Final = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class Blip:
-    """BLIP, ready to caption: its token ids are the model configuration's, its revision what was really loaded."""
+    """BLIP, ready to caption. Its token ids come from the model's configuration; its revision names what was loaded."""
 
     model: Any  # transformers' BlipForConditionalGeneration, in eval mode
     tokenizer: Any  # its tokenizer
@@ -46,10 +46,10 @@ class Blip:
 
 
 def load_blip(source: CaptionerSource, device: torch.device, dtype: torch.dtype) -> Blip:
-    """Load BLIP; from `source.path` without any network.
+    """Load BLIP. With `source.path`, no network is used.
 
     Raises:
-        ModelUnavailableError: not to be had, or damaged, or another model.
+        ModelUnavailableError: it is not available, is damaged, or is another model.
     """
     if source.path is None:
         folder = _hub_model(source).fetch()
@@ -71,17 +71,17 @@ def _hub_model(source: CaptionerSource) -> HubModel:
 
 
 def _files_to_load(present: frozenset[str]) -> list[str]:
-    """What a transformers folder needs, safetensors preferred; nothing when it does not suffice."""
+    """The files to load from a transformers folder, safetensors first. Empty when a needed file is missing."""
     weights = (
         ["model.safetensors"]
         if "model.safetensors" in present
-        else sorted(each for each in present if each.startswith("model") and ".safetensors" in each)
+        else sorted(name for name in present if name.startswith("model") and ".safetensors" in name)
         if "model.safetensors.index.json" in present
-        else [each for each in ("pytorch_model.bin",) if each in present]
+        else [name for name in ("pytorch_model.bin",) if name in present]
     )
     if not weights or "config.json" not in present or present.isdisjoint(_TOKENIZER_FILES):
         return []
-    beside = {
+    configuration = {
         "config.json",
         "preprocessor_config.json",
         "processor_config.json",
@@ -90,7 +90,7 @@ def _files_to_load(present: frozenset[str]) -> list[str]:
         "added_tokens.json",
         *_TOKENIZER_FILES,
     }
-    return [*sorted(beside & present), *weights]
+    return [*sorted(configuration & present), *weights]
 
 
 def _load(folder: Path, revision: str, device: torch.device, dtype: torch.dtype) -> Blip:
@@ -114,15 +114,15 @@ def _load(folder: Path, revision: str, device: torch.device, dtype: torch.dtype)
 
 
 def _check_files(folder: Path) -> None:
-    present = frozenset(each.name for each in folder.iterdir())
+    present = frozenset(path.name for path in folder.iterdir())
     if not _files_to_load(present):
         wanted = (
             ("config.json", "config.json" in present),
             ("a tokenizer (tokenizer.json or vocab.txt)", not present.isdisjoint(_TOKENIZER_FILES)),
             ("weights (model.safetensors)", bool(_files_to_load(present | {"config.json", "vocab.txt"}))),
         )
-        lacking = ", ".join(what for what, there in wanted if not there)
-        raise ModelUnavailableError(f"{folder}: no BLIP in transformers' format: {lacking} missing")
+        missing = ", ".join(what for what, is_present in wanted if not is_present)
+        raise ModelUnavailableError(f"{folder}: not a BLIP folder in transformers' format: {missing} missing")
     config = _read_json(folder / "config.json")
     kind, architectures = config.get("model_type"), config.get("architectures")
     if kind != "blip" or (architectures and "BlipForConditionalGeneration" not in architectures):
@@ -141,7 +141,7 @@ def _load_model(folder: Path, dtype: torch.dtype) -> Any:
     except READ_ERRORS as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelUnavailableError(
-            f"{folder}: damaged, or not this configuration's weights ({lines[0][:300]}); fetch the model again"
+            f"{folder}: damaged, or the weights do not fit the configuration ({lines[0][:300]}); fetch the model again"
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
@@ -156,16 +156,16 @@ def _load_tokenizer(folder: Path, vocabulary: int) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except READ_ERRORS as error:
-        raise ModelUnavailableError(f"{folder}: its tokenizer can not be read ({error})") from error
+        raise ModelUnavailableError(f"{folder}: its tokenizer cannot be read ({error})") from error
     if len(tokenizer) > vocabulary:
         raise ModelUnavailableError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {vocabulary}: they do not belong together"
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, but the model has {vocabulary}: they do not belong together"
         )
     return tokenizer
 
 
 def _read_preprocessing(folder: Path, model_size: Any) -> ImagePreprocessing:
-    """From preprocessor_config.json, or processor_config.json of newer folders; BLIP's own where they say nothing."""
+    """Read preprocessor_config.json, or processor_config.json in newer folders. BLIP's own values are the defaults."""
     facts: dict[str, Any] = {}
     for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
         if (folder / name).is_file():
@@ -175,7 +175,7 @@ def _read_preprocessing(folder: Path, model_size: Any) -> ImagePreprocessing:
     sides = {size.get("height"), size.get("width")} if isinstance(size, dict) else {size}
     if isinstance(model_size, (list, tuple)) or sides != {model_size}:
         raise ModelUnavailableError(
-            f"{folder}: its images are {size}, its vision tower's {model_size} pixels: they do not belong together"
+            f"{folder}: its images are {size}, but its vision tower takes {model_size} pixels: they do not belong together"
         )
     return ImagePreprocessing(
         size=model_size,
@@ -186,7 +186,7 @@ def _read_preprocessing(folder: Path, model_size: Any) -> ImagePreprocessing:
 
 
 def _triple(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(each) for each in values)
+    red, green, blue = (float(value) for value in values)
     return red, green, blue
 
 
@@ -194,7 +194,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelUnavailableError(f"{file}: can not be read ({error})") from error
+        raise ModelUnavailableError(f"{file}: cannot be read ({error})") from error
     if not isinstance(content, dict):
         raise ModelUnavailableError(f"{file}: not a JSON object")
     return content
@@ -202,7 +202,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own bar and table: progress is ours to show, and what is missing becomes an error."""
+    """Hide transformers' own bar and table. We show progress, and missing weights become an error."""
     shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()

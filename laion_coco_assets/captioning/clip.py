@@ -1,4 +1,4 @@
-"""CLIPs from the hub repository that open_clip names, from a folder in open_clip's format, or from one weights file."""
+"""Loads CLIPs from a hub repository that open_clip names, from a folder in open_clip's format, or from a weights file."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ _SETTING: Final = "rank.model.path or final.model.path"
 _CONFIG: Final = "open_clip_config.json"
 _PRECISIONS: Final = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 _SUFFIXES: Final = (".safetensors", ".bin", ".pt", ".pth")
-#: Which file of several holds the whole model; in timm's repositories model.safetensors is the image tower alone.
+#: The files that hold the whole model, best first. In timm's repositories, model.safetensors is only the image tower.
 _PREFERRED: Final = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -37,7 +37,7 @@ _PREFERRED: Final = (
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP, ready to score; its revision is what was really loaded."""
+    """A CLIP, ready to score. Its revision names what was loaded."""
 
     model: Any  # open_clip's CLIP or CustomTextCLIP, in eval mode
     tokenizer: Callable[[list[str]], torch.Tensor]  # texts to int64 [texts, context]
@@ -48,16 +48,16 @@ class Clip:
 
 
 def load_clip(source: RankerSource, device: torch.device, dtype: torch.dtype, setting: str = _SETTING) -> Clip:
-    """Load a CLIP; from `source.path` without any network.
+    """Load a CLIP. With `source.path`, no network is used.
 
     Args:
-        source: open_clip's name and tag, and where a local copy lies, if there is one.
+        source: open_clip's name and tag, and the path of a local copy if one exists.
         device: where it will run.
-        dtype: what it computes in; layer norms and batch norms stay float32, as open_clip has them.
-        setting: the profile's key of a local copy, for the message when there is no model.
+        dtype: what it computes in. Layer norms and batch norms stay float32, as in open_clip.
+        setting: the profile's key for a local copy, for error messages.
 
     Raises:
-        ModelUnavailableError: not to be had, or damaged, or another model.
+        ModelUnavailableError: it is not available, is damaged, or is another model.
     """
     if source.path is None:
         _check_name(source)
@@ -77,7 +77,7 @@ def _check_name(source: RankerSource) -> None:
     if open_clip.get_model_config(source.name) is None:
         raise ModelUnavailableError(
             f"{source.name!r} is no architecture that open_clip {open_clip.__version__} knows; "
-            "its names are those of open_clip.list_models(), with their dashes"
+            "use a name from open_clip.list_models(), with its dashes"
         )
 
 
@@ -99,32 +99,32 @@ def _fetch(source: RankerSource, setting: str) -> Path:
     model = HubModel(
         repo=repo,
         revision=source.revision,
-        choose=lambda present: [each for each in names if each in present][:1],
+        choose=lambda present: [name for name in names if name in present][:1],
         size=gigabytes(_count_parameters(source.name)),
         include=names[:1],
         setting=setting,
     )
     folder = model.fetch()
-    return next(folder / each for each in names if (folder / each).exists())
+    return next(folder / name for name in names if (folder / name).exists())
 
 
 def _count_parameters(name: str) -> int | None:
-    """How many an architecture has, without building it in memory; unknown when its towers come from elsewhere."""
+    """How many parameters an architecture has, without building it. None when its towers come from another library."""
     config = open_clip.get_model_config(name)
     config.pop("custom_text", None)
     if "hf_model_name" in config["text_cfg"] or "timm_model_name" in config["vision_cfg"] or "multimodal_cfg" in config:
         return None
     with torch.device("meta"):
-        return sum(int(each.numel()) for each in open_clip.CLIP(**config).parameters())
+        return sum(int(parameter.numel()) for parameter in open_clip.CLIP(**config).parameters())
 
 
 def _weights_in(folder: Path) -> Path:
     if not (folder / _CONFIG).is_file():
         raise ModelUnavailableError(
-            f"{folder}: no {_CONFIG} in it, so it is no folder in open_clip's format; "
-            "if it holds a known architecture's weights, name the weights file itself"
+            f"{folder}: no {_CONFIG} in it, so it is not a folder in open_clip's format; "
+            "if it holds the weights of a known architecture, name the weights file itself"
         )
-    present = sorted(each.name for each in folder.iterdir() if each.suffix in _SUFFIXES)
+    present = sorted(path.name for path in folder.iterdir() if path.suffix in _SUFFIXES)
     for name in (*_PREFERRED, *present):
         if name in present:
             return folder / name
@@ -146,7 +146,7 @@ def _build(
             )
             tokenizer = open_clip.get_tokenizer(architecture)
     except READ_ERRORS as error:
-        raise ModelUnavailableError(f"{file.parent}: open_clip can not build this model ({error})") from error
+        raise ModelUnavailableError(f"{file.parent}: open_clip cannot build this model ({error})") from error
     load_weights(model, _in_own_names(model, read_weights(file)), file, _describe(source, architecture))
     return Clip(
         model=model.to(device).eval().requires_grad_(False),
@@ -159,7 +159,7 @@ def _build(
 
 
 def _trained_with_quick_gelu(source: RankerSource) -> bool:
-    """What open_clip's table says of the tag. OpenAI's tag always means it, for architectures of our own too."""
+    """What open_clip's table says about the tag. The tag `openai` always means quick GELU, also for other architectures."""
     facts = get_pretrained_cfg(source.name, source.pretrained)
     return bool(facts.get("quick_gelu", False)) if facts else source.pretrained == "openai"
 
@@ -170,7 +170,7 @@ def _preprocessing(source: RankerSource) -> dict[str, Any]:
 
 
 def _in_own_names(model: Any, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights as this model names them: other releases' conventions undone, as open_clip's own loading does."""
+    """The weights under this model's names. Other releases' conventions are converted as open_clip's own loading does."""
     weights = convert_state_dict(model, weights)
     if "positional_embedding" in weights and not hasattr(model, "positional_embedding"):
         weights = convert_to_custom_text_state_dict(weights)
@@ -187,7 +187,7 @@ def _describe(source: RankerSource, architecture: str) -> str:
 
 
 class _NotRandom(logging.Filter):
-    """open_clip warns that a model is random until its weights are loaded, which here is the next thing done."""
+    """Drops open_clip's warning that a model is random. Its weights are loaded right after."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "No pretrained weights loaded" not in record.getMessage()

@@ -1,4 +1,4 @@
-"""Where the engine's time goes: it names its stages to a clock, and does not care who listens."""
+"""Measures where the engine's time goes. The engine names its stages to a clock."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,10 +6,10 @@ from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """Is told which stage the calling thread is in; a stage inside another takes the time out of the outer one."""
+    """Records which stage the calling thread is in. Time in an inner stage does not count for the outer one."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """A context in which time is the stage's."""
+        """A context whose time counts for the stage."""
 
 
 class _NoClock:

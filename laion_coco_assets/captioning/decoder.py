@@ -1,7 +1,7 @@
-"""The project's own forward pass over BLIP's text decoder: a tree of prefixes over images, each computed once.
+"""Our own forward pass over BLIP's text decoder: a tree of prefixes per image, each prefix computed once.
 
-What a caption's tokens need of the image (cross-attention keys and values) is computed once per image and never
-repeated: all prefixes of an image are queries over one cache. A prefix that several candidates share is one row.
+The cross-attention keys and values of an image are computed once. All prefixes of the image are queries over that one
+cache. A prefix that several candidates share is one row.
 """
 
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ class ImageStates:
         return self.cache.shape[2]
 
     def select(self, images: NDArray[np.int64]) -> "ImageStates":
-        """Those of some images."""
+        """The states of some of the images."""
         return ImageStates(self.cache.index_select(2, torch.from_numpy(images).to(self.cache.device)))
 
 
 @dataclass(frozen=True)
 class Prefixes:
-    """The distinct prefixes that are being continued, those of one image side by side.
+    """The distinct prefixes that are being continued. Those of one image are adjacent.
 
     Shapes: tokens int64 [rows, length], prompt included; cache [layers, 2, rows, heads, length, dim], self-attention
     keys and values; images int64 [rows], ascending, the index into `states` that each row belongs to.
@@ -57,7 +57,7 @@ class BlipDecoder:
         self._dim: int = attention.attention_head_size
 
     def look(self, hidden: torch.Tensor) -> ImageStates:
-        """Prepare images, [images, patches, vision hidden] as `encode_images` gives them, for any number of rows."""
+        """Compute the keys and values of images. `hidden`: [images, patches, vision hidden], from `encode_images`."""
         images, patches, _ = hidden.shape
         cache = hidden.new_empty(len(self._layers), 2, images, self._heads, patches, self._dim)
         for place, layer in zip(cache, self._layers, strict=True):
@@ -87,31 +87,24 @@ class BlipDecoder:
         rows = np.arange(images, dtype=np.int64)
         return self._head(hidden[:, -1]), Prefixes(tokens, cache, rows, states)
 
-    def step(
-        self, prefixes: Prefixes, parents: NDArray[np.int64], tokens: NDArray[np.int64]
-    ) -> tuple[torch.Tensor, Prefixes]:
-        """Continue row `parents[i]` with `tokens[i]`, as `grow` says; gives the logits after each, and the new rows."""
-        grown = grow(prefixes, parents, tokens)
-        return self.advance([grown]), grown
-
     def advance(self, groups: Sequence[Prefixes]) -> torch.Tensor:
-        """Run the last token of every row, of groups of any lengths together, and put it into their caches.
+        """Run the last token of every row and add it to the caches. Groups of different lengths run together.
 
-        Products are taken over all rows at once; each group attends over its own cache, so that none is padded to
-        another's length.
+        Products are computed over all rows at once. Each group attends over its own cache, so no group is padded to the
+        length of another.
 
         Args:
-            groups: as `grow` gives them.
+            groups: from `grow`.
 
         Returns:
             The logits after each row, [rows of all groups in order, vocab].
         """
-        counts = [len(each.images) for each in groups]
+        counts = [len(group.images) for group in groups]
         device = groups[0].cache.device
-        layouts = [_RowsByImage(each.images, len(each.states), device) for each in groups]
-        ends = np.repeat([each.tokens.shape[1] - 1 for each in groups], counts)
+        layouts = [_RowsByImage(group.images, len(group.states), device) for group in groups]
+        ends = np.repeat([group.tokens.shape[1] - 1 for group in groups], counts)
         positions = torch.from_numpy(ends).to(device).unsqueeze(1)
-        hidden = self._embed(torch.cat([each.tokens[:, -1:] for each in groups]), positions)
+        hidden = self._embed(torch.cat([group.tokens[:, -1:] for group in groups]), positions)
         for number, layer in enumerate(self._layers):
             queries = torch.split(self._split(layer.attention.self.query(hidden)), counts)
             keys = torch.split(self._split(layer.attention.self.key(hidden)), counts)
@@ -147,10 +140,10 @@ def _join(context: torch.Tensor) -> torch.Tensor:
 def grow(prefixes: Prefixes, parents: NDArray[np.int64], tokens: NDArray[np.int64]) -> Prefixes:
     """Continue row `parents[i]` with `tokens[i]`; a row may have any number of children, or none and so leave.
 
-    Images without rows leave in good time.
+    Images without rows are dropped once they are half of all images.
 
     Args:
-        prefixes: what `BlipDecoder.start` gave, or this, after `BlipDecoder.advance`.
+        prefixes: from `BlipDecoder.start`, or from an earlier call after `BlipDecoder.advance`.
         parents: [children], ascending.
         tokens: [children].
 
@@ -165,14 +158,14 @@ def grow(prefixes: Prefixes, parents: NDArray[np.int64], tokens: NDArray[np.int6
     cache[..., :-1, :] = prefixes.cache.index_select(2, chosen)
     images, states = prefixes.images[parents], prefixes.states
     remaining, places = np.unique(images, return_inverse=True)
-    if 2 * len(remaining) <= len(states):  # halving: each image's states are copied once on average
+    if 2 * len(remaining) <= len(states):  # only at half: so each image's states are copied once on average
         images, states = places.astype(np.int64), states.select(remaining)
     history = torch.cat([prefixes.tokens.index_select(0, chosen), last.unsqueeze(1)], dim=1)
     return Prefixes(history, cache, images, states)
 
 
 class _RowsByImage:
-    """Rows of one token laid out as the queries of their images: padded to the image that has most."""
+    """Arranges rows of one token as queries per image, padded to the image with most rows."""
 
     def __init__(self, images: NDArray[np.int64], count: int, device: torch.device) -> None:
         first = np.searchsorted(images, np.arange(count))

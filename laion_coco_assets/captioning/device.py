@@ -1,4 +1,4 @@
-"""Where the models run and in which precision: a deployment's choice, never a profile's."""
+"""Where the models run, and in which precision. The deployment decides this, never the profile."""
 
 from typing import Final
 
@@ -15,10 +15,10 @@ _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16
 def resolve_device(name: str) -> torch.device:
     """The device of a setting's value: `auto` (CUDA, else MPS, else CPU), `cpu`, `mps`, `cuda` or `cuda:1`.
 
-    Of several GPUs, `auto` and `cuda` take one with room, see `gpus`.
+    With several GPUs, `auto` and `cuda` take one with free memory; see `gpus`.
 
     Raises:
-        DeviceError: no such name, or this machine has no such device.
+        DeviceError: the name is unknown, or this machine has no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -42,31 +42,31 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
-_AUTO: Final = "set it to auto to take what there is"
+_AUTO: Final = "set it to auto to use the best device that is available"
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     """The precision of a setting's value on a device: `auto` (float32), `float32`, `bfloat16` or `float16`.
 
-    Float32 is then float32 in all of the process: a GPU's convolutions, too.
+    With float32, the whole process computes in float32, including a GPU's convolutions.
 
     Raises:
-        DeviceError: no such name, or the device can not compute in it.
+        DeviceError: the name is unknown, or the device cannot compute in it.
     """
     if name not in {"auto", *_DTYPES}:
         raise DeviceError(f"{_DTYPE_SETTING} is {name!r}: not one of auto, {', '.join(_DTYPES)}")
     if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise DeviceError(f"{_DTYPE_SETTING} is {name!r}, which {device} can not compute in; use float16 or float32")
+        raise DeviceError(f"{_DTYPE_SETTING} is {name!r}, which {device} cannot compute in; use float16 or float32")
     dtype = _DTYPES["float32" if name == "auto" else name]
-    if dtype == torch.float32:  # whose convolutions cuDNN would compute in TF32, with float16's precision
+    if dtype == torch.float32:  # cuDNN would compute convolutions in TF32, which has float16's precision
         torch.backends.cudnn.allow_tf32 = False
     return dtype
 
 
 def in_words(device: torch.device, dtype: torch.dtype) -> str:
-    """What may show in a result, as stage files say it: `cpu float32`, `NVIDIA H200 bfloat16`.
+    """Device and precision as stage files record them, since results may depend on them: `NVIDIA H200 bfloat16`.
 
-    A GPU's number is no part of it: each process takes a free one, and those of one kind compute the same.
+    The number of a GPU is left out: each process takes a free one, and GPUs of one kind give the same results.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return f"{name} {str(dtype).removeprefix('torch.')}"

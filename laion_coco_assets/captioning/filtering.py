@@ -1,8 +1,8 @@
-"""What one sampling step does with the logits: the worker's filter, in its order, and the draw from what it leaves.
+"""One sampling step: the original worker's filters on the logits, in its order, and the draw from the rest.
 
-Raw p(end) kept aside; end masked while the caption is too short; repetition penalty; temperature (where transformers has
-it; 1 in the original); top-k; top-p; softmax; inverse CDF. Sums are float64 and in an order fixed by the token ids,
-whatever the model computed in, so that rows that tie or nearly tie are cut and drawn from alike on every device.
+The order: keep the raw p(end); mask the end while the caption is too short; repetition penalty; temperature (in the place
+where transformers applies it; 1 in the original); top-k; top-p; softmax; inverse CDF. Sums are float64, in an order fixed by
+the token ids, in every dtype. So rows that tie or nearly tie are cut and drawn from in the same way on every device.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ import torch
 
 from laion_coco_assets.contract.profile import CaptionSettings
 
-#: The fast path looks at so many of the likeliest tokens; a top_p of 0.24 leaves one to five.
+#: The fast path looks at this many of the likeliest tokens. A top_p of 0.24 leaves one to five.
 _FAST: Final = 64
-#: So many rows of BLIP's vocabulary in float64 are a megabyte.
+#: This many rows of BLIP's vocabulary in float64 are one megabyte.
 _CACHED_ROWS: Final = 4
 
 
 @dataclass(frozen=True)
 class StepDistribution:
-    """What may be drawn from each row. Tokens stand in ascending order; the rest of a row repeats its last sum.
+    """What may be drawn from each row. Tokens are in ascending order. The rest of a row repeats its last sum.
 
     Shapes: end_probability float64 [rows], raw; tokens int64 [rows, width]; cumulative float64 [rows, width], running
     sums of the kept tokens' probabilities, not normalised.
@@ -51,11 +51,11 @@ def filter_step(
     """Filter one step's logits.
 
     Args:
-        logits: [rows, vocab], of any floating dtype; left as they are.
-        seen: int64 [rows, length], every token so far, prompt and BOS included; a token may stand there repeatedly.
+        logits: [rows, vocab], any floating dtype. Not changed.
+        seen: int64 [rows, length], every token so far, including prompt and BOS. Repeated tokens are allowed.
         end_token: the token that ends a caption.
-        end_masked: the caption is shorter than the min length; for each row (bool [rows]), or for all.
-        settings: top_p, top_k, temperature and repetition_penalty are read.
+        end_masked: whether the caption is shorter than the min length; per row (bool [rows]), or for all rows.
+        settings: only top_p, top_k, temperature and repetition_penalty are read.
     """
     scores = logits.to(torch.float32, copy=True)
     end_probability = _probability(scores, end_token)
@@ -76,19 +76,19 @@ def _probability(scores: torch.Tensor, token: int) -> torch.Tensor:
 
 
 def _weights(scores: torch.Tensor, of: torch.Tensor | None = None) -> torch.Tensor:
-    """exp(scores) over each row's largest, float64; of some of them when they are given."""
+    """exp(scores - the row's largest score), float64; for the scores `of` when they are given."""
     return ((scores if of is None else of) - scores.amax(dim=1, keepdim=True)).double().exp()
 
 
 def _sums(scores: torch.Tensor) -> torch.Tensor:
-    """The rows' sums of `_weights`, float64 [rows, 1]; on a CPU a few rows at a time, which stay in its cache."""
+    """The row sums of `_weights`, float64 [rows, 1]. On a CPU, a few rows at a time, which stay in its cache."""
     if scores.device.type != "cpu":
         return _weights(scores).sum(dim=1, keepdim=True)
     return torch.cat([_weights(rows).sum(dim=1, keepdim=True) for rows in torch.split(scores, _CACHED_ROWS)])
 
 
 def _kept(scores: torch.Tensor, top_k: int, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens that top-k and top-p keep and their weights, [rows, width] each; padding is token `vocab`, weight 0."""
+    """The tokens that top-k and top-p keep, and their weights, both [rows, width]. Padding is token `vocab`, weight 0."""
     vocab = scores.shape[1]
     if vocab <= _FAST or top_k < _FAST or top_p >= 1:
         return _kept_in_full(scores, top_k, top_p)
@@ -108,7 +108,7 @@ def _widen(table: torch.Tensor, width: int, padding: int) -> torch.Tensor:
 
 
 def _kept_in_full(scores: torch.Tensor, top_k: int, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sort the whole vocabulary. Tokens that tie with the k-th stay; at the top-p threshold the lower id goes first."""
+    """Sort the whole vocabulary. Tokens that tie with the k-th stay. At the top-p threshold, the lower id comes first."""
     vocab = scores.shape[1]
     scores, tokens = scores.sort(dim=1, descending=True, stable=True)
     weights = _weights(scores)
@@ -132,11 +132,11 @@ def _beyond(weights: torch.Tensor, sums: torch.Tensor, threshold: torch.Tensor) 
 def _kept_among_likeliest(
     scores: torch.Tensor, top_k: int, top_p: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """As `_kept_in_full`, from the likeliest tokens alone, and for which rows that is certain to be the same.
+    """Like `_kept_in_full`, but from the likeliest tokens alone. Also returns for which rows the result is certain.
 
-    Top-k is not carried out: only the sum over what it keeps matters, and that lies between the sum over everything and
-    the same less the share of the rest that the (vocab - k) least of it can have at most. A row is certain when the
-    nucleus is the same at both ends, ends within the likeliest, and no tie reaches out of them.
+    Top-k is not carried out. Only the sum over the tokens it keeps matters. That sum is at most the sum over all tokens,
+    and at least that minus the largest share that the (vocab - k) least likely tokens can have. A row is certain when the
+    nucleus is the same for both bounds, lies within the likeliest tokens, and no tie reaches beyond them.
     """
     vocab = scores.shape[1]
     top = scores.topk(_FAST, dim=1).indices.sort(dim=1).values  # ascending ids, so that the stable sort breaks ties

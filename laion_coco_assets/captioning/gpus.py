@@ -1,4 +1,4 @@
-"""Which of several NVIDIA GPUs a process computes on: one with room, that no other process of this package has taken."""
+"""Chooses one of several NVIDIA GPUs for a process: one with free memory that no other process of this package uses."""
 
 import contextlib
 import os
@@ -17,15 +17,15 @@ _NVIDIA_SMI_SECONDS: Final = 20
 
 @cache
 def choose_gpu() -> int:
-    """Number of the GPU to use, the same one for the life of the process: `rank`'s first that it can `claim`.
+    """The number of the GPU to use, the same for the life of the process: the first of `rank` that it can `claim`.
 
-    Free memory is asked of the driver's nvidia-smi: asking CUDA would take some hundred megabytes of every GPU.
-    Without it, or under MIG, the driver's order decides.
+    Free memory comes from nvidia-smi: asking CUDA would take some hundred megabytes of every GPU. Without nvidia-smi, or
+    under MIG, the driver's order decides.
     """
     count = torch.cuda.device_count()
     if count == 1:
         return 0
-    uuids = [str(torch.cuda.get_device_properties(each).uuid) for each in range(count)]
+    uuids = [str(torch.cuda.get_device_properties(number).uuid) for number in range(count)]
     ranked = rank(uuids, parse_free_memory(_ask_nvidia_smi()))
     for number in ranked:
         if claim(uuids[number], Path(tempfile.gettempdir())):
@@ -34,12 +34,12 @@ def choose_gpu() -> int:
 
 
 def rank(uuids: Sequence[str], free: Mapping[str, int]) -> list[int]:
-    """Their numbers, most free memory first, otherwise in order."""
+    """The numbers of the GPUs, most free memory first. Ties keep their order."""
     return sorted(range(len(uuids)), key=lambda number: -free.get(uuids[number], 0))
 
 
 def parse_free_memory(text: str) -> dict[str, int]:
-    """MiB by UUID, from lines such as `GPU-0f3c…, 80512`; what is no such line says nothing."""
+    """MiB by UUID, from lines such as `GPU-0f3c…, 80512`. Other lines are ignored."""
     free = {}
     for line in text.splitlines():
         name, _, size = line.partition(",")
@@ -49,9 +49,9 @@ def parse_free_memory(text: str) -> dict[str, int]:
 
 
 def claim(uuid: str, folder: Path) -> bool:
-    """Take a GPU for the life of this process, unless another of this user's has it. True where that can not be told.
+    """Take a GPU for the life of this process, unless another process of this user has it. True if nobody can know.
 
-    Two that start together find the same memory free: neither has loaded anything yet.
+    Needed because two processes that start together see the same free memory: neither has loaded anything yet.
     """
     try:
         import fcntl
@@ -76,7 +76,7 @@ def _ask_nvidia_smi() -> str:
         return ""
     command = [program, "--query-gpu=uuid,memory.free", "--format=csv,noheader,nounits"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        return subprocess.run(  # noqa: S603  # the driver's own program, no argument from outside
+        return subprocess.run(  # noqa: S603  # the driver's program, with fixed arguments
             command, capture_output=True, text=True, check=False, timeout=_NVIDIA_SMI_SECONDS
         ).stdout
     return ""

@@ -1,4 +1,4 @@
-"""Model files from the Hugging Face hub at a pinned revision, or from its cache when there is no network."""
+"""Fetches model files from the Hugging Face hub at a pinned revision, or from its cache without a network."""
 
 import re
 import threading
@@ -15,29 +15,29 @@ from huggingface_hub.hf_api import ModelInfo
 from laion_coco_assets.errors import ModelUnavailableError
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-#: No answer about a repository within so many seconds counts as no network. A download may take as long as it needs.
+#: When the hub does not answer within this many seconds, it counts as unreachable. A download may take any time.
 _ANSWER_S: Final = 20.0
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model on the hub, and the words for what to do when it can not be had."""
+    """A model on the hub, and what an error message says when it is not available."""
 
     repo: str
     revision: str
-    #: Names of the files to fetch, out of those that there are; none when what there is does not suffice.
+    #: Chooses the files to fetch from the existing ones. Empty when a needed file is missing.
     choose: Callable[[frozenset[str]], list[str]]
     size: str
     include: tuple[str, ...]
     setting: str
 
     def fetch(self) -> Path:
-        """The folder of the hub's cache with the chosen files; its name is the commit.
+        """The folder of the hub's cache that holds the chosen files. Its name is the commit.
 
-        A pinned commit that is in the cache is taken from there without any network.
+        A pinned commit in the cache is used without any network.
 
         Raises:
-            ModelUnavailableError: neither in the cache nor to be downloaded.
+            ModelUnavailableError: it is not in the cache and cannot be downloaded.
         """
         cached = self._cached()
         if cached and _COMMIT.fullmatch(self.revision):
@@ -45,32 +45,34 @@ class HubModel:
         try:
             info = self._ask()
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
-            raise self._unavailable(f"the hub has no such model, or not for you: {_first_line(error)}") from error
-        except Exception as error:  # of any HTTP library: the hub's client has changed it before
+            raise self._unavailable(
+                f"the hub has no such model, or you have no access to it: {_first_line(error)}"
+            ) from error
+        except Exception as error:  # of any HTTP library: the hub's client has changed its library before
             if cached:
                 return cached
-            raise self._unavailable(f"the hub can not be reached: {_first_line(error)}") from error
-        files = self.choose(frozenset(each.rfilename for each in info.siblings or ()))
+            raise self._unavailable(f"the hub cannot be reached: {_first_line(error)}") from error
+        files = self.choose(frozenset(file.rfilename for file in info.siblings or ()))
         if not files:
             raise self._unavailable("the hub's repository lacks the configuration, the tokenizer or the weights")
         return self._download(files, info.sha or self.revision)
 
     def command(self) -> str:
-        """What fetches the model into the hub's cache."""
-        patterns = "".join(f" --include '{each}'" for each in self.include)
+        """The command that fetches the model into the hub's cache."""
+        patterns = "".join(f" --include '{pattern}'" for pattern in self.include)
         return f"hf download {self.repo} --revision {self.revision}{patterns}"
 
     def _cached(self) -> Path | None:
         """The cache's folder for this revision, if it is complete."""
         for name in ("config.json", "open_clip_config.json", *self.include):
-            found = huggingface_hub.try_to_load_from_cache(self.repo, name, revision=self.revision)
-            if isinstance(found, str):
-                folder = Path(found).parent
-                return folder if self.choose(frozenset(each.name for each in folder.iterdir())) else None
+            cached_file = huggingface_hub.try_to_load_from_cache(self.repo, name, revision=self.revision)
+            if isinstance(cached_file, str):
+                folder = Path(cached_file).parent
+                return folder if self.choose(frozenset(path.name for path in folder.iterdir())) else None
         return None
 
     def _ask(self) -> ModelInfo:
-        """What the hub has. Bounded in time as a whole, since looking up a name is not: a resolver may take minutes."""
+        """Ask the hub about the repository. The time limit covers the DNS lookup, which may take minutes on its own."""
         answer: Future[ModelInfo] = Future()
 
         def ask() -> None:
@@ -78,7 +80,7 @@ class HubModel:
                 answer.set_result(
                     huggingface_hub.HfApi().model_info(self.repo, revision=self.revision, timeout=_ANSWER_S / 2)
                 )
-            except Exception as error:  # noqa: BLE001 - handed over to the thread that waits
+            except Exception as error:  # noqa: BLE001 - raised in the waiting thread
                 answer.set_exception(error)
 
         threading.Thread(target=ask, daemon=True, name=f"ask for {self.repo}").start()
@@ -93,25 +95,25 @@ class HubModel:
             try:
                 folder = Path(huggingface_hub.HfApi().hf_hub_download(self.repo, name, revision=commit)).parent
             except Exception as error:  # as above
-                raise self._unavailable(f"{name} can not be downloaded: {_first_line(error)}") from error
+                raise self._unavailable(f"{name} cannot be downloaded: {_first_line(error)}") from error
         assert folder is not None, "choose() named files"  # noqa: S101
         return folder
 
     def _unavailable(self, why: str) -> ModelUnavailableError:
         return ModelUnavailableError(
             f"the model {self.repo} at revision {self.revision} (from the Hugging Face hub, {self.size}) "
-            f"can not be had: {why}\n"
-            f"Where there is a network, this fetches it: {self.command()}\n"
-            f"Or name a local copy of it with {self.setting} in the profile "
+            f"is not available: {why}\n"
+            f"With a network, this command fetches it: {self.command()}\n"
+            f"Or name a local copy with {self.setting} in the profile "
             f"(the same command with --local-dir FOLDER makes one)."
         )
 
 
 def gigabytes(parameters: int | None) -> str:
-    """How large so many parameters are in a file."""
+    """The size of a file with this many parameters, in words."""
     if parameters is None:
         return "of unknown size"
-    return f"about {parameters * 4 / 1e9:.1f} GB, half of that if it is stored in half precision"
+    return f"about {parameters * 4 / 1e9:.1f} GB, half of that if stored in half precision"
 
 
 def _first_line(error: Exception) -> str:

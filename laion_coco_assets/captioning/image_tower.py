@@ -1,4 +1,4 @@
-"""CLIP's image towers made faster without becoming others: batch norms folded, memory laid out as the kernels read it."""
+"""Makes CLIP's image towers faster with the same results: folds batch norms, lays out memory as the kernels read it."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from laion_coco_assets.captioning.packing import pack, pack_with_relu
 
 
 def speed_up(model: Any) -> torch.memory_format:
-    """Prepare an open_clip model's image tower in place; gives the memory format that its pixels should have.
+    """Prepare an open_clip model's image tower in place. Returns the memory format that its pixels should have.
 
-    A ModifiedResNet (RN50x64) in eval mode gets its batch norms folded into the convolutions before them, in float32
-    whatever it computes in, and its weights in channels_last, on a CPU as its kernels read them, the ReLUs done by the
-    convolutions, and an attention pooling that computes only what is used. Any other tower is left as it is:
-    transformers are matrix products already.
+    In a ModifiedResNet (RN50x64) in eval mode, batch norms are folded into the convolutions before them, in float32 for
+    every dtype. Its weights become channels_last; on a CPU they are laid out as the kernels read them, and the convolutions
+    do the ReLUs. The attention pooling computes only what is used. Other towers do not change: transformers are matrix
+    products already.
     """
     tower = getattr(model, "visual", None)
     if not isinstance(tower, ModifiedResNet) or tower.training:
@@ -30,7 +30,7 @@ def speed_up(model: Any) -> torch.memory_format:
                 setattr(block, conv_name, _fold(conv, norm))
                 setattr(block, norm_name, nn.Identity())
     tower.to(memory_format=torch.channels_last)
-    for block in [tower, *(each for each in tower.modules() if isinstance(each, Bottleneck))]:
+    for block in [tower, *(module for module in tower.modules() if isinstance(module, Bottleneck))]:
         pack_with_relu(block, "conv1", "act1")
         pack_with_relu(block, "conv2", "act2")
         if block is tower:  # in a Bottleneck the shortcut is added first
@@ -43,12 +43,12 @@ def speed_up(model: Any) -> torch.memory_format:
 
 
 class MeanAttention(nn.Module):
-    """Takes over an `AttentionPool2d`: the same numbers but for rounding, at a hundredth of the arithmetic.
+    """Replaces an `AttentionPool2d`: the same results except for rounding, with a hundredth of the arithmetic.
 
-    The library's pooling attends from every place of the map and keeps what the mean's query got. With one query a head
-    its key and value projections need not be made for each place either: the query is taken through the keys' weights
-    instead, and the places' average through the values'. The keys' bias adds the same to all scores of a head, so it drops
-    out. For RN50x64 that is 4 % of the tower's products.
+    The library's pooling attends from every place of the map, but only the result for the mean's query is used. With one
+    query per head, the key and value projections of each place are not needed either: the query goes through the keys'
+    weights instead, and the average of the places through the values' weights. The keys' bias adds the same number to all
+    scores of a head, so it cancels out. For RN50x64, the library's pooling is 4 % of the tower's products.
     """
 
     def __init__(self, pool: AttentionPool2d) -> None:
@@ -66,7 +66,7 @@ class MeanAttention(nn.Module):
         dim = channels // self.heads
         queries = self.q_proj(places[:, 0]) * dim**-0.5
         by_head = queries.view(images, self.heads, dim).transpose(0, 1)
-        keys, values = (each.weight.view(self.heads, dim, channels) for each in (self.k_proj, self.v_proj))
+        keys, values = (projection.weight.view(self.heads, dim, channels) for projection in (self.k_proj, self.v_proj))
         through_keys = torch.bmm(by_head, keys).permute(1, 2, 0)  # [images, channels, heads]
         weights = torch.softmax(torch.bmm(places, through_keys), dim=1)
         averages = torch.bmm(weights.transpose(1, 2), places).transpose(0, 1)  # [heads, images, channels]
@@ -80,12 +80,14 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 def bytes_an_image(model: Any, dtype: torch.dtype) -> int:
-    """An upper estimate of what one image needs on the device while it is encoded."""
+    """An upper estimate of the device memory that encoding one image needs, in bytes."""
     tower = getattr(model, "visual", None)
     size = torch.empty((), dtype=dtype).element_size()
     side = getattr(tower, "image_size", 224)
     pixels = side[0] * side[1] if isinstance(side, (tuple, list)) else side * side
-    if isinstance(tower, ModifiedResNet):  # the stem's maps at half the side are the largest: a few of them live
+    if isinstance(
+        tower, ModifiedResNet
+    ):  # the stem's maps at half the side are the largest; a few of them exist at once
         return int(pixels // 4 * tower.conv3.weight.shape[0] * 6 * size + pixels * 3 * 4)
     patch = getattr(tower, "patch_size", (16, 16))
     patches = pixels // (patch[0] * patch[1]) + 1

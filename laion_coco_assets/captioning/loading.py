@@ -1,4 +1,4 @@
-"""The models of a profile on a device: by hub name at a revision, or from a local copy without any network."""
+"""Loads a profile's models onto a device: by hub name and revision, or from a local copy without any network."""
 
 from laion_coco_assets.captioning.blip import Blip, load_blip
 from laion_coco_assets.captioning.clip import Clip, load_clip

@@ -1,7 +1,7 @@
-"""Weights of linear layers and convolutions laid out once as oneDNN's kernels read them, on an x86 CPU.
+"""Lays out the weights of linear layers and convolutions once, as oneDNN's kernels read them, on an x86 CPU.
 
-PyTorch's own layers hand them over as they are: in bfloat16 every call lays them out anew, and float32 goes to MKL, which is
-slower than oneDNN on other makers' processors. The operators are those that `torch.compile` freezes models with.
+PyTorch's own layers pass the weights on unchanged. In bfloat16, every call then lays them out again. In float32 they go to MKL,
+which is slower than oneDNN on processors that are not Intel's. `torch.compile` freezes models with the same operators.
 """
 
 import platform
@@ -18,25 +18,25 @@ _OPERATORS: Final = (
     "_reorder_convolution_weight",
     "_convolution_pointwise",
 )
-#: Rows to lay out for: some layouts differ by it, none of them much.
+#: How many rows to lay out for. Some layouts depend on it, but only a little.
 _ROWS: Final = 1024
 
 
 class _Packed(nn.Module):
-    """Weight and bias are neither parameters nor buffers: they can not be moved, converted or saved any more."""
+    """Weight and bias are neither parameters nor buffers: they can no longer be moved, converted or saved."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A packed weight can not be copied, and need not: nothing writes to it."""
+        """A packed weight cannot be copied, and need not be: nothing writes to it."""
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__, bias=deepcopy(self.bias, memo))
         return twin
 
 
 class PackedLinear(_Packed):
-    """Takes over an `nn.Linear`; the same numbers but for rounding."""
+    """Replaces an `nn.Linear`; the results are the same except for rounding."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class PackedLinear(_Packed):
 
 
 class PackedConv2d(_Packed):
-    """Takes over an `nn.Conv2d` that pads with zeros, with the ReLU behind it if it is told so."""
+    """Replaces an `nn.Conv2d` that pads with zeros and, with `relu`, the ReLU after it."""
 
     def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
         super().__init__()
@@ -60,8 +60,8 @@ class PackedConv2d(_Packed):
         self.weight, self.bias = conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """[images, channels, height, width] to the same of the output."""
-        if not self.weight.is_mkldnn:  # which layout is best depends on the maps
+        """[images, channels, height, width] to [images, output channels, output height, output width]."""
+        if not self.weight.is_mkldnn:  # the best layout depends on the maps
             self.weight = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self._shape, list(maps.shape))
         return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
             maps, self.weight, self.bias, *self._shape, self._then, [], ""
@@ -69,7 +69,7 @@ class PackedConv2d(_Packed):
 
 
 def can_pack(weight: torch.Tensor) -> bool:
-    """Whether a weight is where and of a kind that is worth it."""
+    """Whether packing a weight of this device and dtype is possible and worth it."""
     return (
         weight.device.type == "cpu"
         and weight.dtype in _DTYPES
@@ -81,9 +81,9 @@ def can_pack(weight: torch.Tensor) -> bool:
 
 
 def pack(module: nn.Module) -> None:
-    """Exchange every `nn.Linear` and `nn.Conv2d` below a module, in place, where that pays; twice is once.
+    """Replace every `nn.Linear` and `nn.Conv2d` below a module in place, where that is faster. A second call does nothing.
 
-    Only for modules that call their layers: one that reads a layer's `weight` itself would find it laid out.
+    Only for modules that call their layers. A module that reads a layer's `weight` would get the new layout.
     """
     for parent in list(module.modules()):
         for name, layer in list(parent.named_children()):
@@ -92,7 +92,7 @@ def pack(module: nn.Module) -> None:
 
 
 def pack_with_relu(module: nn.Module, conv_name: str, relu_name: str) -> None:
-    """Exchange a convolution, and let it do the ReLU that is called on what it gives; where that pays."""
+    """Replace a convolution and the ReLU that is called on its output by one layer, where that is faster."""
     conv, relu = getattr(module, conv_name), getattr(module, relu_name)
     if isinstance(conv, nn.Conv2d) and isinstance(relu, nn.ReLU) and can_pack(conv.weight):
         setattr(module, conv_name, PackedConv2d(conv, relu=True))

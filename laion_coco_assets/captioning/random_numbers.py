@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a draw is a function of (seed, sample_id, candidate, step) and of nothing else."""
+"""Counter-based random numbers: a draw is a function of (seed, sample_id, candidate, step) only."""
 
 import hashlib
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 def uniforms(seed: int, sample_id: str, candidates: int, steps: int) -> NDArray[np.float64]:
     """u[candidate, step] in [0, 1), float64 [candidates, steps].
 
-    Philox 4x64 (numpy's raw bits, a stream its compatibility policy holds fixed): the key is BLAKE2b over seed and
-    sample_id, the counter's second word the candidate, and the steps follow in the first. Asking for more candidates
-    or more steps never changes those that were there.
+    Philox 4x64, numpy's raw bits, a stream that its compatibility policy keeps fixed. The key is BLAKE2b over seed and
+    sample_id; the counter's second word is the candidate, and its first counts the steps. Asking for more candidates
+    or steps never changes the existing numbers.
     """
     digest = hashlib.blake2b(f"{seed}\0{sample_id}".encode(), digest_size=16).digest()
     key = np.frombuffer(digest, dtype="<u8").astype(np.uint64)

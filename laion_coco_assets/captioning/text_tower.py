@@ -1,4 +1,4 @@
-"""CLIP's text tower at the texts' true length: sorted, cut at the end token where that is exact, in batches."""
+"""Runs CLIP's text tower at the texts' true length: sorted, cut after the end token where that is exact, in batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from laion_coco_assets.captioning.batching import Batches
 
 @dataclass(frozen=True)
 class _CausalTower:
-    """The parts of a text tower whose embedding is read off the end token and to which nothing after it matters."""
+    """The parts of a text tower that reads its embedding at the end token and ignores what comes after it."""
 
     tower: Any
     pool: str
     end_token: int | None
 
     def ends(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Where each text's embedding is read off, as open_clip pools: int64 [texts] of tokens [texts, context]."""
+        """Where each text's embedding is read, as open_clip pools: int64 [texts], for tokens [texts, context]."""
         if self.pool == "eos":
             return torch.eq(tokens, self.end_token or 0).int().argmax(dim=1)
         return tokens.argmax(dim=1)
 
     def encode(self, tokens: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        """[texts, width] of tokens [texts, length], length at least the largest end + 1."""
+        """Embeddings [texts, width] of tokens [texts, length]; length is at least the largest end + 1."""
         tower, length = self.tower, tokens.shape[1]
         dtype = tower.transformer.get_cast_dtype()
         hidden = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
@@ -54,15 +54,15 @@ def _causal_tower(model: Any) -> _CausalTower | None:
 
 
 def encode_texts(model: Any, tokens: torch.Tensor, batches: Batches) -> list[torch.Tensor]:
-    """What `model.encode_text` gives for each text, not normalised: float32 [width] on the host, one a text.
+    """The result of `model.encode_text` for each text, not normalised: float32 [width] on the host, one per text.
 
-    A causal tower that reads its embedding off the end token sees each batch cut after its longest text, which is
-    exact; any other sees the full context.
+    For a causal tower that reads its embedding at the end token, each batch is cut after its longest text, which is exact.
+    Any other tower gets the full context.
 
     Args:
-        model: open_clip's.
+        model: a model of open_clip.
         tokens: int64 [texts, context], on the model's device.
-        batches: how many texts at once.
+        batches: decides how many texts run together.
     """
     causal = _causal_tower(model)
     ends = causal.ends(tokens) if causal else torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
@@ -82,7 +82,7 @@ def encode_texts(model: Any, tokens: torch.Tensor, batches: Batches) -> list[tor
 
 
 def bytes_a_text(model: Any, dtype: torch.dtype) -> int:
-    """An upper estimate of what one text of full length needs on the device while it is encoded."""
+    """An upper estimate of the device memory that encoding one text of full length needs, in bytes."""
     tower = getattr(model, "text", model)
     width = int(getattr(getattr(tower, "ln_final", None), "normalized_shape", (1024,))[0])
     context = int(getattr(tower, "context_length", None) or 77)

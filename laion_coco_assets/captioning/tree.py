@@ -1,24 +1,24 @@
-"""Which prefixes the candidates of some images share, and what each candidate wrote. No tensors, no model."""
+"""Tracks which prefixes the candidates of some images share, and what each candidate wrote. No tensors, no model."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: A candidate's tokens after the prompt, the end not included.
+#: A candidate's tokens after the prompt, without the end.
 Tokens = tuple[int, ...]
 
 
 class Tree:
     """Which row each live candidate is on, and what the finished ones wrote.
 
-    `rows`, `images` and `candidates` are parallel, one entry a live candidate, rows ascending.
+    `rows`, `images` and `candidates` are parallel: one entry per live candidate, rows ascending.
     """
 
     def __init__(self, images: int, limits: NDArray[np.int64]) -> None:
-        """All candidates of all images live, those of an image on one row.
+        """Begin with all candidates live, those of an image on one row.
 
         Args:
             images: how many.
-            limits: [candidates], tokens that each candidate may have.
+            limits: int64 [candidates], the most tokens of each candidate.
         """
         self._limits = limits
         self._history = np.empty((images, 0), dtype=np.int64)  # [rows, tokens after the prompt]
@@ -34,11 +34,11 @@ class Tree:
         """Finish the candidates that are complete, append the others' tokens, finish those that are now full.
 
         Args:
-            tokens: [live], what each drew.
-            complete: [live], whose token is not to be appended.
+            tokens: int64 [live], what each candidate drew.
+            complete: bool [live], which candidates are complete without their token.
 
         Returns:
-            parents and tokens of the new rows, for `decoder.grow`; empty when all are finished.
+            Parents and tokens of the new rows, for `decoder.grow`. Empty when all candidates are finished.
         """
         self._finish(complete, self._history[self.rows])
         self._keep(~complete)
@@ -53,11 +53,11 @@ class Tree:
         return np.ascontiguousarray(branches[:, 0]), np.ascontiguousarray(branches[:, 1])
 
     def leave(self) -> list[int]:
-        """Images all of whose candidates are finished by now, each given once."""
+        """The images whose candidates have all finished since the last call."""
         finished = ~self._left
         finished[self.images] = False
         self._left |= finished
-        return [int(each) for each in np.flatnonzero(finished)]
+        return [int(image) for image in np.flatnonzero(finished)]
 
     def _finish(self, which: NDArray[np.bool_], written: NDArray[np.int64]) -> None:
         for place in np.flatnonzero(which):

@@ -1,4 +1,4 @@
-"""BLIP's way from an image to states the decoder can look at: preprocessing, and the vision tower with fused attention."""
+"""Turns images into the states that BLIP's decoder reads: preprocessing, and the vision tower with fused attention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from laion_coco_assets.captioning.attention import attend
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """What is done to an image before BLIP's vision tower: resized to a square (aspect squashed), then normalised."""
+    """The input of BLIP's vision tower: the image resized to a square (its aspect ratio is lost), then normalised."""
 
     size: int
     mean: tuple[float, float, float]
@@ -21,7 +21,7 @@ class ImagePreprocessing:
     resample: Image.Resampling
 
     def __call__(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Float32 [images, 3, size, size] on the CPU, contiguous: else a copy to a GPU is by way of unpinned memory."""
+        """Float32 [images, 3, size, size] on the CPU. Contiguous, or a copy to a GPU would go through unpinned memory."""
         pixels = np.empty((len(images), self.size, self.size, 3), dtype=np.uint8)
         for place, image in zip(pixels, images, strict=True):
             place[:] = np.asarray(image.convert("RGB").resize((self.size, self.size), self.resample))
@@ -30,7 +30,7 @@ class ImagePreprocessing:
 
 
 def encode_images(vision_model: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """The last hidden states of transformers' `BlipVisionModel`, its own modules with faster attention.
+    """The last hidden states of transformers' `BlipVisionModel`: its own modules, with faster attention.
 
     Args:
         vision_model: a `BlipVisionModel`.

@@ -1,4 +1,4 @@
-"""Weights from files into modules: never any code from them, and never a parameter left as it was initialised."""
+"""Loads weights from files into modules. It never runs code from a file, and never leaves a parameter at random."""
 
 import pickle
 import zipfile
@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from laion_coco_assets.errors import ModelUnavailableError
 
-#: What reading a damaged or foreign model raises, in the libraries that read it.
+#: What the libraries raise when they read a damaged model or another file.
 READ_ERRORS: Final = (
     OSError,
     RuntimeError,
@@ -24,20 +24,20 @@ READ_ERRORS: Final = (
     pickle.UnpicklingError,
     SafetensorError,
 )
-#: OpenAI's own state dicts carry these three numbers beside the weights.
+#: OpenAI's own state dicts contain these three numbers besides the weights.
 _NO_WEIGHTS: Final = {"input_resolution", "context_length", "vocab_size"}
 
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors file, or of a .pt, .pth or .bin file that holds a state dict and nothing else.
+    """The tensors of a .safetensors file, or of a .pt, .pth or .bin file that holds only a state dict.
 
     Raises:
-        ModelUnavailableError: damaged, or not a file of weights.
+        ModelUnavailableError: it is damaged, or not a file of weights.
     """
     if _is_torchscript(file):
         raise ModelUnavailableError(
-            f"{file}: a TorchScript archive, as OpenAI's own server gives them, which carries code beside the weights; "
-            "take the same weights as .safetensors from the hub instead"
+            f"{file}: this is a TorchScript archive, as OpenAI's own server provides, which contains code besides the weights; "
+            "use the same weights as .safetensors from the hub instead"
         )
     try:
         content = (
@@ -62,10 +62,10 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor], file: Path, architecture: str) -> None:
-    """Copy weights into a module, all of them and into all of it.
+    """Copy weights into a module. Both must have the same tensors.
 
     Raises:
-        ModelUnavailableError: names what is missing, too much or of another shape.
+        ModelUnavailableError: tensors are missing, unknown or of another shape; the message names them.
     """
     own = module.state_dict()
     missing = sorted(own.keys() - weights.keys())
@@ -84,7 +84,7 @@ def load_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor], file
 
 
 def _is_torchscript(file: Path) -> bool:
-    """Told from a state dict by what it holds, before anything of it is unpickled."""
+    """Whether a file is a TorchScript archive: by the names in it, before anything is unpickled."""
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:

@@ -1,1 +1,1 @@
-"""The rules every output must keep: one .sql file a rule, run by DuckDB."""
+"""The rules every output must keep: one .sql file per rule, run by DuckDB."""

@@ -1,4 +1,4 @@
--- description: A sample's captions are the same wherever it stands, for the same image, settings and device, but for a draw in a million that rounding turns (invariant 3).
+-- description: A sample has the same captions in every shard, for the same image, settings and device; rounding may change one draw in a million (invariant 3).
 -- severity: warn
 -- stage: blip_candidates
 -- needs: fetched_images

@@ -1,4 +1,4 @@
--- description: The kept captions are the best by score, as many as the settings say, best first, ties in sampling order, and stand there with their texts and scores.
+-- description: The kept captions are the best by score, as many as the settings say, best first, ties in sampling order, each with its text and score.
 -- severity: error
 -- stage: clip_l_top5
 -- needs: blip_candidates
@@ -17,7 +17,7 @@ FROM (
     FROM (
         SELECT sample_id, row, captions, "top", top_captions, top_scores, scores, list_transform(
             list_sort(list_transform(range(len(scores)), lambda i: {'score': -scores[i + 1], 'i': i}))[:keep],
-            lambda each: each.i
+            lambda entry: entry.i
         ) AS best
         FROM clip_l_top5 JOIN blip_candidates USING (row, sample_id),
             (SELECT (settings ->> 'keep')::BIGINT AS keep FROM files WHERE stage = 'clip_l_top5' AND (settings ->> 'keep') IS NOT NULL)

@@ -1,4 +1,4 @@
--- description: The image bytes are the ones that were hashed and counted when they came.
+-- description: The image bytes have the hash and the length that were recorded when they came.
 -- severity: error
 -- stage: fetched_images
 SELECT sample_id, 'sha256 ' || coalesce(sha256[:16] || '…', 'null') || ', ' || coalesce(image_bytes::VARCHAR, 'null') || ' bytes' AS expected,

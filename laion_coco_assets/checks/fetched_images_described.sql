@@ -1,4 +1,4 @@
--- description: An ok image has at least one byte, a format that is kept, a width and a height, and an HTTP status of success (2xx), or none where the source brought it along.
+-- description: An ok image has at least one byte, a format that is kept, a width and a height, and an HTTP status of success (2xx), or none if the source brought it along.
 -- severity: error
 -- stage: fetched_images
 SELECT sample_id, problem.expected, 'row ' || coalesce(row::VARCHAR, 'null') || ': ' || problem.actual AS actual

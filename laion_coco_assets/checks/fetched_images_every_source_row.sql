@@ -1,4 +1,4 @@
--- description: Every source row is there once, in source order (invariant 1).
+-- description: Every source row has one row, in source order (invariant 1).
 -- severity: error
 -- stage: fetched_images
 SELECT sample_id, 'row ' || position || ' at position ' || position AS expected, 'row ' || coalesce(row::VARCHAR, 'null') AS actual

@@ -1,12 +1,12 @@
--- description: A URL is fetched once a shard; further rows with it say duplicate_url.
+-- description: A URL is fetched once per shard; later rows with it have the reason duplicate_url.
 -- severity: error
 -- stage: fetched_images
-SELECT sample_id, CASE WHEN nth > 1 THEN 'reason duplicate_url: the URL stood before' ELSE 'another reason, or none: the URL stands here first' END AS expected,
+SELECT sample_id, CASE WHEN nth > 1 THEN 'reason duplicate_url: an earlier row has the URL' ELSE 'another reason, or none: the first row with the URL' END AS expected,
     'row ' || coalesce(row::VARCHAR, 'null') || ': reason ' || coalesce(reason, 'none') AS actual
 FROM (
     SELECT *, row_number() OVER (PARTITION BY bare ORDER BY row) AS nth
     FROM (
-        -- As fetching counts: blanks around a URL and its fragment make no other URL.
+        -- As fetching compares URLs: without the blanks around them and without their fragment.
         SELECT *, split_part(regexp_replace(coalesce(URL, ''), '^[\s\p{Z}\x1c-\x1f\x{85}\x0b]+|[\s\p{Z}\x1c-\x1f\x{85}\x0b]+$', '', 'g'), '#', 1) AS bare
         FROM fetched_images
     )

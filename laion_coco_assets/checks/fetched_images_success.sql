@@ -1,4 +1,4 @@
--- description: At least a tenth of the shard's images came; fewer points to the network or the resolver, not to dead links.
+-- description: At least a tenth of the shard's images came; fewer point to the network or the resolver, not to dead links.
 -- severity: warn
 -- stage: fetched_images
 SELECT NULL AS sample_id, 'at least ' || ceil(0.1 * rows)::BIGINT || ' of ' || rows || ' rows ok' AS expected, ok || ' ok' AS actual

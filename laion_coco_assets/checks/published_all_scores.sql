@@ -1,4 +1,4 @@
--- description: Every candidate and every score of the stages before is published (invariant 5).
+-- description: Every candidate and every score of the earlier stages is published (invariant 5).
 -- severity: error
 -- stage: published
 -- needs: blip_candidates, clip_l_top5, rn50x64_final
@@ -23,7 +23,7 @@ FROM (
         JOIN clip_l_top5 AS ranked USING (row, sample_id)
         JOIN rn50x64_final AS final USING (row, sample_id)
     ) AS made USING (sample_id)
-    -- Rows without a URL, of a source that brings images along, may share a sample_id: the one that fits best is its own.
+    -- Rows without a URL, of a source that brings its images along, may share a sample_id: each is compared with the one that fits best.
     QUALIFY row_number() OVER (PARTITION BY published.file_row_number ORDER BY differing IS NOT NULL) = 1
 )
 WHERE differing IS NOT NULL

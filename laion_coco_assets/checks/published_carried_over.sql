@@ -1,9 +1,9 @@
--- description: URL, TEXT, the source's own columns and the image's sha256 are published as they came.
+-- description: URL, TEXT, the source's own columns and the image's sha256 are published unchanged.
 -- severity: error
 -- stage: published
 -- needs: fetched_images
-SELECT sample_id, array_to_string(list_transform(differing, lambda each: each.name || ' ' || coalesce(each.origin, 'null')), ', ') AS expected,
-    array_to_string(list_transform(differing, lambda each: each.name || ' ' || coalesce(each.carried, 'null')), ', ') AS actual
+SELECT sample_id, array_to_string(list_transform(differing, lambda entry: entry.name || ' ' || coalesce(entry.origin, 'null')), ', ') AS expected,
+    array_to_string(list_transform(differing, lambda entry: entry.name || ' ' || coalesce(entry.carried, 'null')), ', ') AS actual
 FROM (
     SELECT sample_id, list_filter([
         {'name': 'URL', 'origin': origin.URL, 'carried': row.URL},
@@ -15,10 +15,10 @@ FROM (
         {'name': 'pwatermark', 'origin': origin.pwatermark::VARCHAR, 'carried': row.pwatermark::VARCHAR},
         {'name': 'punsafe', 'origin': origin.punsafe::VARCHAR, 'carried': row.punsafe::VARCHAR},
         {'name': 'sha256', 'origin': origin.sha256, 'carried': row.sha256}
-    ], lambda each: each.origin IS DISTINCT FROM each.carried) AS differing
+    ], lambda entry: entry.origin IS DISTINCT FROM entry.carried) AS differing
     FROM published AS row
     LEFT JOIN (SELECT * FROM fetched_images WHERE status = 'ok') AS origin USING (sample_id)
-    -- Rows without a URL, of a source that brings images along, may share a sample_id: the one that fits best is its own.
+    -- Rows without a URL, of a source that brings its images along, may share a sample_id: each is compared with the one that fits best.
     QUALIFY row_number() OVER (PARTITION BY row.file_row_number ORDER BY len(differing)) = 1
 )
 WHERE len(differing) > 0

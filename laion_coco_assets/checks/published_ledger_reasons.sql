@@ -1,4 +1,4 @@
--- description: A ledger row is published, without reason or detail, or rejected at a stage for a reason from that stage's closed list (invariant 1).
+-- description: A ledger row is published without reason or detail, or rejected at a stage for a reason of that stage's closed list (invariant 1).
 -- severity: error
 -- stage: published
 -- needs: ledger

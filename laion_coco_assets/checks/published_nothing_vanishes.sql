@@ -1,4 +1,4 @@
--- description: Every source row ends in the ledger once: source rows = published + rejected (invariant 1).
+-- description: Every source row is in the ledger once: source rows = published + rejected (invariant 1).
 -- severity: error
 -- stage: published
 -- needs: ledger

@@ -1,4 +1,4 @@
--- description: A sample is published in one shard.
+-- description: A sample is published in only one shard.
 -- severity: warn
 -- stage: published
 -- scope: all shards

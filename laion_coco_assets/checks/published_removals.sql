@@ -1,4 +1,4 @@
--- description: Nothing is published that the removal list names, as the list is now (LAION_COCO_REMOVALS, --removals).
+-- description: No row that the current removal list names is published (LAION_COCO_REMOVALS, --removals).
 -- severity: error
 -- stage: published
 SELECT sample_id, 'not published' AS expected, 'published, on the removal list: ' || entry AS actual

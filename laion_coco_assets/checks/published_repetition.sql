@@ -1,4 +1,4 @@
--- description: At most a tenth of the samples has a top caption that ten or more samples of the shard share; more points to a captioner that does not look.
+-- description: At most a tenth of the shard's samples share one top caption, if these are ten or more; a larger share points to a captioner that ignores the image.
 -- severity: warn
 -- stage: published
 SELECT any_value(sample_id) AS sample_id, 'at most ' || greatest(9, floor(0.1 * rows)::BIGINT) || ' of ' || rows || ' samples with one top caption' AS expected,

@@ -1,4 +1,4 @@
--- description: The shard was published whole, not the first samples of it in a trial.
+-- description: The whole shard was published, not only its first samples in a trial.
 -- severity: warn
 -- stage: published
 SELECT NULL AS sample_id, 'all samples of the shard' AS expected, 'a trial on its first ' || max_samples AS actual

@@ -1,4 +1,4 @@
-"""How a rule came out over a shard."""
+"""The result of a rule over a shard."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,12 +6,15 @@ from typing import Final
 
 from laion_coco_assets.checks.rules import Rule
 
+#: The shard's name in a result that is about all shards.
+ALL_SHARDS: Final = "(all)"
+
 #: How many offenders a result names; the rest are counted.
 OFFENDERS_SHOWN: Final = 10
 
 
 class Status(StrEnum):
-    """How a rule came out. Skipped: what it needs is not there (a file, enough earlier shards), `why` says what."""
+    """The outcome of a rule. A skipped rule lacks something, such as a file or earlier shards; `why` says what."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -20,7 +23,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Offender:
-    """A sample that breaks a rule, what the rule expects of it, and what it is; `sample_id` is None when the file as a whole breaks it."""
+    """A sample that breaks a rule: what the rule expects of it, and what it is. `sample_id` is None when the whole file breaks it."""
 
     sample_id: str | None
     expected: str
@@ -29,9 +32,9 @@ class Offender:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule over one shard: how many offend, and the first ten of them.
+    """One rule over one shard: how many offenders there are, and the first ten of them.
 
-    A rule that compares one figure says what it compared when it passes, too: `expected` and `actual`.
+    A rule that compares one figure fills `expected` and `actual` when it passes, too.
     """
 
     rule: Rule

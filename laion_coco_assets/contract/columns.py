@@ -8,11 +8,11 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Column:
-    """A column as the schemas, Dagster's UI, the data card and data/README.md have it."""
+    """A column as schemas, Dagster's UI, the data card and data/README.md show it."""
 
     name: str
     type: pa.DataType
-    #: What it holds, in a line. It stays out of the arrow schema: a better wording must not change any file.
+    #: What it holds, in one line. It is not part of the arrow schema, so a better wording changes no file.
     description: str
     nullable: bool = True
 
@@ -24,12 +24,12 @@ class Column:
 
 def schema_of(columns: Iterable[Column]) -> pa.Schema:
     """The arrow schema of a file with these columns."""
-    return pa.schema([pa.field(each.name, each.type, nullable=each.nullable) for each in columns])
+    return pa.schema([pa.field(column.name, column.type, nullable=column.nullable) for column in columns])
 
 
 def column_table(columns: Iterable[Column]) -> str:
     """The columns as a markdown table."""
-    lines = (f"| {each.name} | {_escaped(each.type_name)} | {each.description} |" for each in columns)
+    lines = (f"| {column.name} | {_escaped(column.type_name)} | {column.description} |" for column in columns)
     return "\n".join(["| column | type | what it holds |", "| --- | --- | --- |", *lines])
 
 
@@ -40,4 +40,4 @@ def _type_name(type_: pa.DataType) -> str:
 
 
 def _escaped(type_name: str) -> str:
-    return type_name.replace("<", "\\<").replace(">", "\\>")  # else markdown takes it for a tag
+    return type_name.replace("<", "\\<").replace(">", "\\>")  # or markdown reads it as a tag

@@ -1,7 +1,7 @@
 """Further stages, rankers, captioners and sources: classes outside the package, named in a profile as `package.module:Name`.
 
-A dotted path stands in the profile and not in an installed package's entry points: the profile is the record of what made
-a data set, so the same profile means the same classes on every machine, and one file beside the profile is enough.
+The profile names them, not the entry points of installed packages. The profile is the record of how a data set was
+made, so the same profile means the same classes on every machine. One file beside the profile is enough.
 """
 
 import sys
@@ -19,10 +19,11 @@ def is_dotted_path(name: str) -> bool:
 
 
 def load_object(dotted_path: str, setting: str) -> Any:
-    """What `package.module:Name` names. Modules are found as Python finds them, then in the working directory.
+    """The object that `package.module:Name` names. Python's path is searched first, then the working directory.
 
     Raises:
-        ProfileError: not such a path, no such module or name, or a module that fails while it is imported; names `setting`.
+        ProfileError: the path has another form, the module or name does not exist, or the module fails while it is
+            imported. The message names `setting`.
     """
     if not is_dotted_path(dotted_path):
         raise ProfileError(f"{setting}: {dotted_path!r} is not of the form package.module:Name")
@@ -31,7 +32,7 @@ def load_object(dotted_path: str, setting: str) -> Any:
         target = _import(module_name)
         for part in attribute.split("."):
             target = getattr(target, part)
-    except Exception as error:  # whatever somebody else's module raises while it is imported
+    except Exception as error:  # somebody else's module may raise anything while it is imported
         raise ProfileError(
             f"{setting}: {dotted_path!r} cannot be loaded ({type(error).__name__}: {error}); "
             "install its package, or put its folder on PYTHONPATH"
@@ -40,11 +41,11 @@ def load_object(dotted_path: str, setting: str) -> Any:
 
 
 def _import(module_name: str) -> Any:
-    here = str(Path.cwd())
-    if here in sys.path:
+    working_directory = str(Path.cwd())
+    if working_directory in sys.path:
         return import_module(module_name)
-    sys.path.append(here)  # a console script has no working directory on its path
+    sys.path.append(working_directory)  # a console script does not have it on its path
     try:
         return import_module(module_name)
     finally:
-        sys.path.remove(here)
+        sys.path.remove(working_directory)

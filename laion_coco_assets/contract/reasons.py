@@ -1,4 +1,4 @@
-"""The closed list of ways in which a URL fails to become an image. What detects each lives elsewhere in this package."""
+"""The closed list of reasons why a URL has no image. The code that detects them is in `fetching` and `images`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from laion_coco_assets.errors import UserError
 
 
 class Reason(StrEnum):
-    """Why a row has no image; `DESCRIPTIONS` says each in one line."""
+    """Why a row has no image; `DESCRIPTIONS` explains each in one line."""
 
     INVALID_URL = "invalid_url"
     CREDENTIALS_IN_URL = "credentials_in_url"
@@ -38,33 +38,34 @@ class Reason(StrEnum):
 
 
 DESCRIPTIONS: Final[dict[Reason, str]] = {
-    Reason.INVALID_URL: "no URL at all, or none that a browser would open",
+    Reason.INVALID_URL: "no URL, or not a valid one: without a host, malformed, ambiguous or too long",
     Reason.CREDENTIALS_IN_URL: "the URL carries a user name or password, which are never sent",
     Reason.SCHEME: "neither http nor https: file, ftp, data and the like are never opened",
-    Reason.DUPLICATE_URL: "an earlier row of the same shard, named in detail, has this URL; it is asked for once",
-    Reason.ROBOTS: "the host's robots.txt asks us to stay away, and the profile says robots = true",
+    Reason.DUPLICATE_URL: "an earlier row of the same shard, named in detail, has this URL; it is fetched once",
+    Reason.ROBOTS: "the host's robots.txt disallows the URL, and the profile has robots = true",
     Reason.BLOCKED_ADDRESS: "the name leads to a private, local or otherwise special address",
     Reason.DNS: "the name does not resolve, or no name server answered",
     Reason.REFUSED: "no connection, or one closed before the answer began",
     Reason.TLS: "no trusted, encrypted connection: expired, self-signed or foreign certificate, failed handshake",
     Reason.TIMEOUT: "connection or answer took longer than the profile allows",
-    Reason.PROTOCOL: "the answer is not proper HTTP, or a status that means nothing for a picture",
+    Reason.PROTOCOL: "the answer is not valid HTTP, or its status makes no sense for a picture",
     Reason.TOO_MANY_REDIRECTS: "more redirects than the profile follows; most often a loop",
-    Reason.HTTP_4XX: "the server says the picture is gone, secret or never was; http_status has its code",
+    Reason.HTTP_4XX: "the server says that the picture is gone, private or never existed; http_status has the code",
     Reason.RATE_LIMITED: "the server asked us to slow down (429)",
-    Reason.HTTP_5XX: "the server failed; http_status has its code",
+    Reason.HTTP_5XX: "the server failed; http_status has the code",
     Reason.OPTED_OUT: "the response says that the picture is not for machine learning; detail names the signal",
     Reason.TOO_LARGE: "more bytes than the profile accepts",
-    Reason.TRUNCATED: "fewer bytes came than were promised, or the picture ends in its middle",
-    Reason.NOT_AN_IMAGE: "the bytes are no picture: a web page, text, an archive, nothing at all",
-    Reason.UNSUPPORTED_FORMAT: "a picture, of a format that is not kept (SVG, TIFF, BMP, ICO, HEIC, ...)",
+    Reason.TRUNCATED: "fewer bytes came than were promised, or the picture breaks off",
+    Reason.NOT_AN_IMAGE: "the bytes are not a picture: a web page, text, an archive, nothing at all",
+    Reason.UNSUPPORTED_FORMAT: "a picture in a format that is not kept (SVG, TIFF, BMP, ICO, HEIC, ...)",
     Reason.BOMB: "more pixels, or more memory to decode, than the profile accepts",
-    Reason.DECODE_ERROR: "the picture is damaged: the decoder gave up, crashed or did not come back",
+    Reason.DECODE_ERROR: "the picture is damaged: the decoder gave up, crashed or did not finish",
     Reason.TOO_SMALL: "the shorter side has fewer pixels than the profile asks for",
     Reason.ASPECT_RATIO: "longer over shorter side is more than the profile accepts",
 }
 
-#: What may go better on another day: worth `--retry transient`. The others will end the same way again.
+#: Reasons that may pass with time: `--retry transient` fetches their rows again. Other rows would fail the same way
+#: again.
 TRANSIENT: Final = frozenset(
     {
         Reason.DNS,
@@ -76,15 +77,15 @@ TRANSIENT: Final = frozenset(
     }
 )
 
-#: Stands for all of TRANSIENT where reasons are named.
+#: The name of all of TRANSIENT in a list of reasons.
 TRANSIENT_NAME: Final = "transient"
 
 
 def parse_reasons(names: Iterable[str]) -> frozenset[Reason]:
-    """The reasons that `names` name, `transient` standing for TRANSIENT; each may hold several, parted by commas.
+    """The reasons in `names`, where `transient` means all of TRANSIENT. A name may hold several, separated by commas.
 
     Raises:
-        UserError: a name that is no reason, an empty one included.
+        UserError: a name is not a reason; an empty name is not one either.
     """
     words = [word.strip().lower() for name in names for word in name.split(",")]
     unknown = sorted({word or "''" for word in words if word != TRANSIENT_NAME and word not in set(Reason)})
@@ -97,14 +98,14 @@ def parse_reasons(names: Iterable[str]) -> frozenset[Reason]:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """One reason, and for people what exactly was wrong. `detail` never holds credentials."""
+    """One reason, and for people a text that says what exactly was wrong. `detail` never holds credentials."""
 
     reason: Reason
     detail: str
 
 
 class RejectedError(Exception):
-    """Carries a `Rejection` out of nested calls; inside this package only, never out of `Fetcher.fetch`."""
+    """Carries a `Rejection` out of nested calls. `Fetcher.fetch` never raises it."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

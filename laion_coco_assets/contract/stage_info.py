@@ -1,4 +1,4 @@
-"""What makes a stage file the right one, and what it says of itself in its parquet metadata. No file is opened here."""
+"""A stage file's key, and what its parquet metadata records. Opens no file."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ _KEY_PREFIX: Final = "laion_coco."
 
 @dataclass(frozen=True)
 class StageKey:
-    """What makes a stage file the right one: the settings behind it, and the files it was made from."""
+    """What a stage file must have been made from: its settings, as a fingerprint, and its input files."""
 
     stage: str
     shard: str
@@ -27,54 +27,54 @@ class StageKey:
 
     @property
     def digest(self) -> str:
-        """Names the checkpoints that belong to this key, and no others."""
+        """The name of this key's checkpoints. No other key has it."""
         return short_digest(self.stage, self.shard, self.fingerprint, dict(self.inputs))
 
 
 @dataclass(frozen=True)
-class Replacing:
-    """A file that is to be made again, in part from itself."""
+class ReusedFile:
+    """An existing file that is made again, in part from its own rows."""
 
     #: Content digest of the file as it is now.
     content: str
-    #: Which rows are made again, or with what: parts of one selection never join those of another.
+    #: Which rows are made again, or with which models. Checkpoints of one selection are never resumed for another.
     selection: str
 
 
 @dataclass(frozen=True)
 class StageInfo:
-    """What a stage file says of itself in its parquet metadata."""
+    """What a stage file's parquet metadata records."""
 
     key: StageKey
-    content: str  # hash of the rows as written: what later stages name as their input
+    content: str  # hash of the rows as written; later stages record it as their input
     rows: int
     metadata: Mapping[str, Any]
 
     @classmethod
     def of(cls, file: pq.ParquetFile, path: UPath) -> Self:
-        """What this file says; `path` is where it lies.
+        """The info of this file. `path` names it in errors.
 
         Raises:
-            StoreError: it was not written by this project.
+            StoreError: the file was not written by this project.
         """
         raw = file.metadata.metadata or {}
-        said = {
+        entries = {
             name.decode().removeprefix(_KEY_PREFIX): value.decode()
             for name, value in raw.items()
             if name.decode().startswith(_KEY_PREFIX)
         }
         try:
-            inputs = json.loads(said.pop("inputs"))
-            key = StageKey(said.pop("stage"), said.pop("shard"), said.pop("fingerprint"), inputs)
-            content = said.pop("content")
+            inputs = json.loads(entries.pop("inputs"))
+            key = StageKey(entries.pop("stage"), entries.pop("shard"), entries.pop("fingerprint"), inputs)
+            content = entries.pop("content")
         except (KeyError, ValueError):
             raise StoreError(f"{path}: parquet, but not written by this project; move it away") from None
-        return cls(key, content, file.metadata.num_rows, {name: _decoded(value) for name, value in said.items()})
+        return cls(key, content, file.metadata.num_rows, {name: _decoded(value) for name, value in entries.items()})
 
 
 def file_metadata(key: StageKey, content: str, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """What a file of this key and content is given to say, as parquet metadata."""
-    said = {
+    """The parquet metadata of a file with this key and content."""
+    entries = {
         "stage": key.stage,
         "shard": key.shard,
         "fingerprint": key.fingerprint,
@@ -83,11 +83,11 @@ def file_metadata(key: StageKey, content: str, metadata: Mapping[str, Any]) -> d
         "writer": f"laion_coco_assets {version('laion-coco-assets')}",
         **metadata,
     }
-    return {_KEY_PREFIX + name: _encoded(value) for name, value in said.items()}
+    return {_KEY_PREFIX + name: _encoded(value) for name, value in entries.items()}
 
 
 def short_digest(*material: Any) -> str:
-    """16 hex digits that name this material."""
+    """16 hex digits of a hash over these values."""
     return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()[:16]
 
 

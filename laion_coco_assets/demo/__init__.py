@@ -1,1 +1,1 @@
-"""The embedded demo: a drawn corpus, its loopback server, and tiny models trained on it."""
+"""The embedded demo: a drawn corpus, a loopback server for it, and tiny models trained on it."""

@@ -1,9 +1,9 @@
-"""When a caption is right: read back what it claims and compare that with the scene.
+"""Decides whether a caption is right: parses what it claims and compares that with the scene.
 
-A caption is accurate when it says of every group of things in the picture the kind, the colour and the count, says of two
-groups how they lie to each other, claims nothing else about them, and names the true background if it names one. All
-wordings count that `scenes.py` knows (kitten for cat, a pair of for two), and the relation may be told from either side
-("b to the right of a" for "a to the left of b"). A caption that can not be read as such a claim is not accurate.
+A caption is accurate when it names the kind, colour and count of every group in the picture and, for two groups, their
+relation. It must claim nothing else about them. If it names a background, that must be the true one. All wordings of
+`scenes.py` count (kitten for cat, a pair of for two). The relation may be told from either side ("b to the right of a" for "a
+to the left of b"). A caption that cannot be parsed this way is not accurate.
 """
 
 import re
@@ -36,7 +36,7 @@ class ParsedCaption:
 
 
 def _phrases(table: Mapping[T, Sequence[str]]) -> list[tuple[tuple[str, ...], T]]:
-    """Every wording as words with its meaning, the longest first, so that `on the left of` is met before `on the`."""
+    """Every wording as words, with its meaning. The longest come first, so `on the left of` is tried before `on the`."""
     pairs = [(tuple(phrase.split()), meaning) for meaning, wordings in table.items() for phrase in wordings]
     return sorted(pairs, key=lambda pair: -len(pair[0]))
 
@@ -50,7 +50,7 @@ _BACKGROUNDS = _phrases(BACKGROUNDS)
 
 
 class _Words:
-    """The words not yet read."""
+    """The words that are not read yet."""
 
     def __init__(self, text: str) -> None:
         self.rest = tuple(re.findall(r"\w+", text.lower()))
@@ -73,9 +73,9 @@ def _take_group(words: _Words) -> Group | None:
 
 
 def parse_caption(text: str) -> ParsedCaption | None:
-    """What `text` claims, or None when it is anything else than "group [relation group] [background]".
+    """What `text` claims, or None when it is not of the form "group [relation group] [background]".
 
-    Case and punctuation are ignored; a group without a count and with a singular noun is one thing.
+    Case and punctuation are ignored. A group with a singular noun and no count is one thing.
     """
     words = _Words(text)
     first = _take_group(words)

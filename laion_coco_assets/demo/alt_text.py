@@ -1,4 +1,4 @@
-"""Alt texts such as the web has them: file names, shop titles, other languages, keywords, nothing at all, some good ones."""
+"""Writes alt texts like those on the web: file names, shop titles, other languages, keywords, nothing at all, some good ones."""
 
 from random import Random
 
@@ -119,7 +119,7 @@ def _good(scene: Scene, rng: Random) -> str:
 
 
 def alt_text(scene: Scene, rng: Random) -> str:
-    """One alt text for `scene`; about one in nine tells all of the truth."""
+    """One alt text for `scene`. About one in nine is completely true."""
     if rng.random() < 0.05:
         return ""
     makers = (_file_name, _shop_title, _other_language, _keywords, _half_true, _good)

@@ -1,4 +1,4 @@
-"""What the demo's pictures show and how it is said: scenes, their true captions, and the split into training and held-out.
+"""Defines what the demo's pictures show: scenes, their true captions, and the split into training and held-out.
 
 Drawing is in `drawing.py`; whether a caption is right is in `accuracy.py`.
 """
@@ -6,14 +6,14 @@ Drawing is in `drawing.py`; whether a caption is right is in `accuracy.py`.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any, Literal
 
 Relation = Literal["left", "right", "above", "below"]
 Split = Literal["train", "held_out"]
 
-# kind -> (singular, plural) wordings; the first is the common one
+# kind -> (singular, plural) wordings; the first is the usual one
 KINDS: dict[str, tuple[tuple[str, str], ...]] = {
     "cat": (("cat", "cats"), ("kitten", "kittens")),
     "tree": (("tree", "trees"),),
@@ -75,9 +75,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Scene:
-    """One group, or two of different kinds with `relation` saying where the first lies from the second.
+    """One group, or two of different kinds. Then `relation` says where the first is, seen from the second.
 
-    `seed` fixes all that captions do not tell: places, sizes, tilts, mirroring, light and noise.
+    `seed` fixes everything that captions do not tell: places, sizes, tilts, mirroring, light and noise.
     """
 
     groups: tuple[Group, ...]
@@ -90,22 +90,15 @@ class Scene:
             raise ValueError(f"a scene has one group, or two and a relation: {self.groups}, {self.relation}")
 
 
-def mirrored(scene: Scene) -> Scene:
-    """The scene that a left-right flip of its picture shows (same places otherwise, so not for drawing)."""
-    if scene.relation in ("left", "right"):
-        return replace(scene, relation=MIRRORED[scene.relation])
-    return scene
-
-
 def canonical_facts(groups: Sequence[Group], relation: Relation | None) -> tuple[tuple[Group, ...], Relation | None]:
-    """Groups and relation in the one order in which the relation is `left` or `above`."""
+    """Groups and relation in the order in which the relation is `left` or `above`."""
     if relation in ("right", "below"):
         return tuple(reversed(groups)), MIRRORED[relation]
     return tuple(groups), relation
 
 
 def split_of(scene: Scene) -> Split:
-    """Training or held-out, by a hash of what the scene means: the same facts never lie on both sides."""
+    """Training or held-out, by a hash of what the scene means. The same facts are never on both sides."""
     groups, relation = canonical_facts(scene.groups, scene.relation)
     facts = json.dumps([[asdict(group) for group in groups], relation, scene.background])
     bucket = int.from_bytes(hashlib.sha256(facts.encode()).digest()[:8], "big") % HELD_OUT_ONE_IN
@@ -113,7 +106,7 @@ def split_of(scene: Scene) -> Split:
 
 
 def random_scene(rng: Random, split: Split | None = None) -> Scene:
-    """A scene drawn from `rng`; with `split`, one of that side."""
+    """A random scene; with `split`, one from that side."""
     while True:
         kinds = rng.sample(sorted(KINDS), 2 if rng.random() < 0.75 else 1)
         first = rng.choices((1, 2, 3, 4), weights=(4, 3, 2, 2))[0]
@@ -139,7 +132,7 @@ def _group_words(group: Group, rng: Random) -> str:
 
 
 def true_caption(scene: Scene, rng: Random | None = None) -> str:
-    """One right caption in lower case: the plainest wording, or with `rng` one of the many equivalent ones."""
+    """A true caption in lower case: the usual wording, or with `rng` one of the many equivalent ones."""
     rng = rng or _Plain()
     groups, relation = scene.groups, scene.relation
     if relation is not None and rng.random() >= 0.5:
@@ -159,64 +152,12 @@ class _Plain(Random):
         return 0.0
 
 
-def vocabulary() -> list[str]:
-    """Every word that a true caption can hold, sorted."""
-    phrases: list[str] = ["an"]
-    for nouns in KINDS.values():
-        phrases += [word for pair in nouns for word in pair]
-    for table in (COLOURS, COUNTS, RELATIONS, BACKGROUNDS):
-        phrases += [phrase for wordings in table.values() for phrase in wordings]
-    return sorted({word for phrase in phrases for word in phrase.split()})
-
-
-def altered_scene(scene: Scene, rng: Random) -> Scene:
-    """`scene` with one fact made wrong: a colour, a kind, a count, the relation, the background, a swap, a lost group."""
-    while True:
-        other = _alter_once(scene, rng)
-        facts = canonical_facts(other.groups, other.relation), other.background
-        if facts != (canonical_facts(scene.groups, scene.relation), scene.background):
-            return other
-
-
-def _alter_once(scene: Scene, rng: Random) -> Scene:  # noqa: C901 - one branch a kind of mistake
-    groups = list(scene.groups)
-    at = rng.randrange(len(groups))
-    changes = ["colour", "kind", "count"] * 2 + ["background"]
-    if scene.relation is None:
-        changes.append("gain")
-    else:
-        changes += ["relation"] * 4 + ["swap colours", "swap counts"] * 2 + ["lose"]
-    change = rng.choice(changes)
-    relation, background = scene.relation, scene.background
-    if change == "colour":
-        groups[at] = replace(groups[at], colour=rng.choice(sorted(COLOURS)))
-    elif change == "kind":
-        groups[at] = replace(groups[at], kind=rng.choice(sorted(KINDS.keys() - {group.kind for group in groups})))
-    elif change == "count":
-        groups[at] = replace(groups[at], count=rng.randint(1, 4))
-    elif change == "background":
-        background = rng.choice(sorted(BACKGROUNDS))
-    elif change == "relation" and relation is not None:
-        relation = MIRRORED[relation] if rng.random() < 0.6 else rng.choice(sorted(RELATIONS))
-    elif change == "swap colours":
-        groups = [replace(groups[0], colour=groups[1].colour), replace(groups[1], colour=groups[0].colour)]
-    elif change == "swap counts":
-        groups = [replace(groups[0], count=groups[1].count), replace(groups[1], count=groups[0].count)]
-    elif change == "lose":
-        groups, relation = [groups[at]], None
-    elif change == "gain":
-        kind = rng.choice(sorted(KINDS.keys() - {groups[0].kind}))
-        groups.append(Group(kind, rng.choice(sorted(COLOURS)), 1))
-        relation = rng.choice(sorted(RELATIONS))
-    return replace(scene, groups=tuple(groups), relation=relation, background=background)
-
-
 def scene_to_json(scene: Scene) -> str:
-    """The scene as one line of JSON; `scene_from_json` reads it back."""
+    """The scene as one line of JSON, which `scene_from_json` reads."""
     return json.dumps(asdict(scene), sort_keys=True)
 
 
 def scene_from_json(text: str) -> Scene:
-    """The scene that `scene_to_json` wrote."""
+    """Read a scene that `scene_to_json` wrote."""
     fields = json.loads(text)
     return Scene(**{**fields, "groups": tuple(Group(**group) for group in fields["groups"])})

@@ -1,6 +1,6 @@
-"""The web that the demo fetches from: every URL of a corpus, on a loopback port, with the failures real hosts have.
+"""The server that the demo fetches from: every URL of a corpus on a loopback port, with the failures of real hosts.
 
-Pictures are drawn when asked for; nothing is kept but the corpus.
+Pictures are drawn on request. The server keeps only the corpus.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from aiohttp import web
 from yarl import URL
 
-from laion_coco_assets.demo import images
-from laion_coco_assets.demo.corpus import HOST, Corpus, DemoSample
+from laion_coco_assets.demo import picture_bytes
+from laion_coco_assets.demo.corpus import Corpus, DemoSample
+from laion_coco_assets.demo.sample_urls import HOST
 
 T = TypeVar("T")
 
@@ -42,9 +43,9 @@ def _key(url: URL) -> str:
 
 
 class CorpusServer:
-    """Serves a corpus on 127.0.0.1 from a thread of its own, for as long as the `with` block lasts.
+    """Serves a corpus on 127.0.0.1 from its own thread while the `with` block runs.
 
-    A fetcher reaches it by mapping `HOST` to `127.0.0.1:port`; the URLs themselves never tell the port.
+    A fetcher reaches it by mapping `HOST` to `127.0.0.1:port`. The URLs do not contain the port.
 
     >>> from laion_coco_assets.demo.corpus import build_corpus
     >>> with CorpusServer(build_corpus(10)) as server:
@@ -55,7 +56,7 @@ class CorpusServer:
     def __init__(self, corpus: Corpus) -> None:
         self._samples: dict[str, DemoSample] = {}
         for sample in corpus.samples:
-            # duplicates ask for an earlier sample's URL; other hosts and broken URLs never come here
+            # duplicates have the URL of an earlier sample; other hosts and broken URLs never reach the server
             if sample.behaviour != "duplicate" and sample.url.startswith(f"http://{HOST}/"):
                 self._samples[_key(URL(sample.url))] = sample
         self._loop = asyncio.new_event_loop()
@@ -100,7 +101,7 @@ class CorpusServer:
         return port
 
     async def _close(self) -> None:
-        self._closing.set()  # lets hanging requests go
+        self._closing.set()  # ends the hanging requests
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -114,7 +115,7 @@ class CorpusServer:
             return web.Response(status=301, headers={"Location": f"/moved{key}"})
         return await self._behave(request, sample)
 
-    async def _behave(self, request: web.Request, sample: DemoSample) -> web.StreamResponse:  # noqa: PLR0911 - one a behaviour
+    async def _behave(self, request: web.Request, sample: DemoSample) -> web.StreamResponse:  # noqa: PLR0911 - one per behaviour
         match sample.behaviour:
             case "not_found" | "gone" | "forbidden" | "rate_limited" | "server_error" | "unavailable" as failure:
                 headers = {"Retry-After": "120"} if failure in ("rate_limited", "unavailable") else None
@@ -130,7 +131,7 @@ class CorpusServer:
             case "svg":
                 return web.Response(text=SVG, content_type="image/svg+xml")
             case "bomb":
-                return web.Response(body=images.bomb_bytes(), content_type="image/png")
+                return web.Response(body=picture_bytes.bomb_bytes(), content_type="image/png")
             case "hang":
                 return await self._hang(request)
             case _:
@@ -149,11 +150,13 @@ class CorpusServer:
 
     async def _send_picture(self, request: web.Request, sample: DemoSample) -> web.StreamResponse:
         if sample.behaviour == "tiff":
-            return web.Response(body=await asyncio.to_thread(images.tiff_bytes, sample), content_type="image/tiff")
-        body = await asyncio.to_thread(images.encode_picture, sample)
-        kind = images.content_type(sample)
+            return web.Response(
+                body=await asyncio.to_thread(picture_bytes.tiff_bytes, sample), content_type="image/tiff"
+            )
+        body = await asyncio.to_thread(picture_bytes.encode_picture, sample)
+        kind = picture_bytes.content_type(sample)
         if sample.url.endswith(".jpg"):
-            kind = "image/jpeg"  # as hosts do that go by the name
+            kind = "image/jpeg"  # like hosts that go by the file name
         if sample.behaviour == "truncated_image":
             body = body[: len(body) * 2 // 5]
         if sample.behaviour == "truncated_body":
@@ -162,13 +165,13 @@ class CorpusServer:
             await response.write(body[: len(body) // 2])
             return _hang_up(request, response)
         if sample.behaviour == "huge":
-            body += bytes(images.HUGE_BYTES - len(body))
+            body += bytes(picture_bytes.HUGE_BYTES - len(body))
         headers = {"X-Robots-Tag": "noai, noimageai"} if sample.behaviour == "opt_out" else None
         return web.Response(body=body, content_type=kind, headers=headers)
 
 
 def _hang_up(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Closes the connection before the promised length is sent."""
+    """Close the connection before the promised length is sent."""
     if request.transport is not None:
         request.transport.close()
     return response

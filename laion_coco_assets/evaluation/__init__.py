@@ -1,1 +1,1 @@
-"""Looking at what came out: the page of examples. Knows nothing of Dagster."""
+"""Ways to look at the output: the page of examples, histograms. Knows nothing of Dagster."""

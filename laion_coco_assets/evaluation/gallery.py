@@ -1,14 +1,14 @@
 """A page of examples: pictures with their alt text, the captions that were ranked, and all their scores.
 
-One HTML file that loads nothing: thumbnails stand in it as data, text from the web is escaped.
+One HTML file that loads nothing: it contains the thumbnails as data, and text from the web is escaped.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import islice
 from typing import Any, Final
 
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.evaluation.examples import published_images, thumbnail
 from laion_coco_assets.store.store import ShardStore
 
@@ -41,8 +41,8 @@ tr.won td {{ font-weight: 600; }}
 <header>
 <h1>{title}</h1>
 <p>{intro}</p>
-<p>Shown are {shown} of {published} published samples. The bold caption won. Under the rankers' names, ViT-L/14 and RN50x64, stand
-cosine similarities of picture and caption; "times" is how often the captioner came to that caption.</p>
+<p>This page shows {shown} of {published} published samples. The bold caption won. {ranked}
+"times" is how often the captioner drew that caption.</p>
 </header>
 <main>
 {articles}
@@ -51,41 +51,66 @@ cosine similarities of picture and caption; "times" is how often the captioner c
 
 
 def gallery(
-    store: ShardStore, shards: Iterable[str], *, title: str, intro: str, samples: int, notes: Mapping[str, str]
+    store: ShardStore,
+    shards: Iterable[str],
+    *,
+    title: str,
+    intro: str,
+    rankers: Sequence[str],
+    samples: int,
+    notes: Mapping[str, str],
 ) -> str:
     """The page's HTML, with the first `samples` published samples spread over the shards.
 
-    `notes`: a line to show under a sample, by sample_id (the demo's true captions).
+    Args:
+        store: where the stage files lie.
+        shards: the published shards.
+        title: of the page.
+        intro: what the page shows, in a sentence or two.
+        rankers: the names of the first ranker and, if there is one, the final ranker: `Profile.ranker_labels`.
+        samples: how many to show.
+        notes: a line to show under a sample, by sample_id (the demo's true captions).
     """
     names = list(shards)
-    each = -(-samples // max(1, len(names)))
-    shown = (pair for shard in names for pair in islice(published_images(store, shard), each))
-    articles = [_article(row, image, notes) for row, image in shown]
+    per_shard = -(-samples // max(1, len(names)))
+    shown = (pair for shard in names for pair in islice(published_images(store, shard), per_shard))
+    articles = [_article(row, image, rankers, notes) for row, image in shown]
     return _PAGE.format(
         title=escape(title),
         intro=escape(intro),
+        ranked=escape(_ranked(rankers)),
         shown=len(articles),
-        published=sum(store.need(Stage.PUBLISHED, shard).rows for shard in names),
+        published=sum(store.need(StageName.PUBLISHED, shard).rows for shard in names),
         articles="\n".join(articles),
     )
 
 
-def _article(row: Mapping[str, Any], image: bytes, notes: Mapping[str, str]) -> str:
-    final_scores = row["final_similarities"] or []
+def _ranked(rankers: Sequence[str]) -> str:
+    if len(rankers) == 1:
+        return f"The column {rankers[0]} has its similarities of picture and caption;"
+    first, final = rankers
+    return (
+        f"The columns {first} (the first ranker) and {final} (the final one) have their "
+        "similarities of picture and caption;"
+    )
+
+
+def _article(row: Mapping[str, Any], image: bytes, rankers: Sequence[str], notes: Mapping[str, str]) -> str:
+    # By ranker. The final one has scored only the first captions.
+    scores = [row["all_similarities"], row["final_similarities"] or []][: len(rankers)]
     lines = []
     for i, caption in enumerate(row["all_captions"][:_CAPTIONS_SHOWN]):
         won = ' class="won"' if caption == row["top_caption"] else ""
-        final = f"{final_scores[i]:.3f}" if i < len(final_scores) else ""
-        lines.append(
-            f'<tr{won}><td>{escape(caption)}</td><td class="n">{row["all_multiplicities"][i]}×</td>'
-            f'<td class="n">{row["all_similarities"][i]:.3f}</td><td class="n">{final}</td></tr>'
-        )
+        numbers = [f"{row['all_multiplicities'][i]}×", *(f"{own[i]:.3f}" if i < len(own) else "" for own in scores)]
+        cells = "".join(f'<td class="n">{number}</td>' for number in numbers)
+        lines.append(f"<tr{won}><td>{escape(caption)}</td>{cells}</tr>")
     rest = len(row["all_captions"]) - len(lines)
     more = f'<p class="small">and {rest} more</p>' if rest > 0 else ""
     note = notes.get(row["sample_id"])
+    heads = "".join(f'<th class="n">{escape(name)}</th>' for name in ("times", *rankers))
     return f"""<article><div class="picture"><img alt="{escape(row["top_caption"])}" src="{thumbnail(image, side=_THUMBNAIL, quality=_QUALITY)}"></div>
 <div class="text"><div class="top">{escape(row["top_caption"])}</div>
 <p class="small">alt text: {escape(row["TEXT"] or "(none)")}</p>
 {f'<p class="small">truth: {escape(note)}</p>' if note else ""}
-<table><tr><th>caption</th><th class="n">times</th><th class="n">ViT-L/14</th><th class="n">RN50x64</th></tr>
+<table><tr><th>caption</th>{heads}</tr>
 {"".join(lines)}</table>{more}</div></article>"""

@@ -41,13 +41,13 @@ class Histogram:
 
 
 def draw(histograms: Sequence[Histogram]) -> bytes:
-    """A PNG, 420x240 pixels a panel. Each series is scaled to its own number of values, so that two compare."""
+    """A PNG, 420x240 pixels per panel. Each series is scaled to its own number of values, for comparison."""
     picture = Image.new("RGB", (_WIDTH * len(histograms), _HEIGHT), "white")
     canvas = ImageDraw.Draw(picture)
-    for i, each in enumerate(histograms):
-        _panel(canvas, each, left=i * _WIDTH)
+    for i, histogram in enumerate(histograms):
+        _panel(canvas, histogram, left=i * _WIDTH)
     buffer = io.BytesIO()
-    # A few colours and their mixtures at the letters' edges: a palette makes the file a third as long.
+    # There are few colours, so a palette makes the file a third as large.
     picture.quantize(32).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
@@ -63,7 +63,7 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
     lowest, highest = (edge(bin_ for counts in series.values() for bin_ in counts) // merged for edge in (min, max))
     bins = highest - lowest + 1
     shares = {name: _shares(counts, lowest, merged, bins) for name, counts in series.items()}
-    tallest = max(max(each) for each in shares.values())
+    tallest = max(max(values) for values in shares.values())
     step = (_WIDTH - _LEFT - _RIGHT) / bins
     floor = _HEIGHT - _BOTTOM
 
@@ -88,12 +88,13 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
             canvas.line([(x(0), floor), *corners, (x(bins), floor)], fill=colour, width=2)
         counts = histogram.series[name]
         middle = _number(_median(counts) * histogram.bin_width, histogram.bin_width)
-        said = f"{name} ({sum(counts.values()):,}): median {middle}"
-        canvas.text((left + _RIGHT, 26 + 16 * place), said, colour, font)
+        legend = f"{name} ({sum(counts.values()):,}): median {middle}"
+        canvas.text((left + _RIGHT, 26 + 16 * place), legend, colour, font)
     whose = "each series" if len(series) > 1 else next(iter(series))
     canvas.text((left + _WIDTH - _RIGHT, 26), f"share of {whose}", _GREY, font, anchor="ra")
     canvas.line([(x(0), floor), (x(bins), floor)], fill=_GREY)
-    # A whole number stands below its bar's middle; else a tick is an edge, and the last bin has an upper one, too.
+    # A whole number is written below its bar's middle. Any other tick is an edge, and the last bin has an upper edge,
+    # too.
     whole = histogram.bin_width == merged == 1
     across = ticks(lowest * merged, highest * merged if whole else (highest + 1) * merged)
     for tick in across:
@@ -104,17 +105,17 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
 
 
 def ticks(lowest: int, highest: int, most: int = _TICKS) -> range:
-    """Round numbers among the bins: multiples of 1, 2, 5, 10, 20, ..., of which few enough to read lie in the range."""
-    step = next(each for each in _round_numbers() if (highest - lowest) // each < most)
+    """Round numbers among the bins: multiples of the first of 1, 2, 5, 10, 20, ... that gives few enough to read."""
+    step = next(number for number in _round_numbers() if (highest - lowest) // number < most)
     return range(-(-lowest // step) * step, highest + 1, step)
 
 
 def merging(series: Sequence[Mapping[int, int]]) -> int:
-    """How many bins, 1, 2, 5, 10, 20, ..., become one of the picture: the fewer the values, the more.
+    """How many bins (1, 2, 5, 10, 20, ...) become one bin of the picture: the fewer the values, the more.
 
-    Each series has the width that Freedman and Diaconis give it (https://doi.org/10.1007/BF01025868), twice the
-    interquartile range over the cube root of its number of values; the picture, the geometric mean of them. It has
-    from 6 bins, where there are so many values apart, to 60.
+    Each series has the width of Freedman and Diaconis (https://doi.org/10.1007/BF01025868): twice the interquartile
+    range over the cube root of its number of values. The picture takes the geometric mean of the widths. It has at most
+    60 bins, and at least 6 if the values span that many.
     """
     widths = [
         max(1.0, 2 * (_quantile(counts, 0.75) - _quantile(counts, 0.25)) / sum(counts.values()) ** (1 / 3))
@@ -123,13 +124,13 @@ def merging(series: Sequence[Mapping[int, int]]) -> int:
     width = math.prod(widths) ** (1 / len(widths))
     lowest, highest = (edge(bin_ for counts in series for bin_ in counts) for edge in (min, max))
     span = highest - lowest + 1
-    round_numbers = list(itertools.takewhile(lambda each: each <= 10 * span, _round_numbers()))
+    round_numbers = list(itertools.takewhile(lambda number: number <= 10 * span, _round_numbers()))
     allowed = [
-        each
-        for each in round_numbers
-        if highest // each - lowest // each < _MOST_BINS and (each == 1 or each * _FEWEST_BINS <= span)
+        number
+        for number in round_numbers
+        if highest // number - lowest // number < _MOST_BINS and (number == 1 or number * _FEWEST_BINS <= span)
     ]
-    return min(allowed, key=lambda each: abs(math.log(each / width)))
+    return min(allowed, key=lambda number: abs(math.log(number / width)))
 
 
 def _round_numbers() -> Iterator[int]:
@@ -137,7 +138,7 @@ def _round_numbers() -> Iterator[int]:
 
 
 def _shares(counts: Mapping[int, int], lowest: int, merged: int, bins: int) -> list[float]:
-    """Of `bins` bins, each of which takes `merged` ones together, the share of all values."""
+    """Each bin's share of all values, for `bins` bins that each take `merged` ones together."""
     together: Counter[int] = Counter()
     for bin_, count in counts.items():
         together[bin_ // merged - lowest] += count
@@ -161,5 +162,5 @@ def _quantile(counts: Mapping[int, int], share: float) -> int:
 
 
 def _number(value: float, step: float) -> str:
-    """With the decimals in which values so far apart differ."""
+    """The value, with as many decimals as tell values `step` apart from each other."""
     return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"

@@ -56,7 +56,7 @@ def is_public(  # noqa: PLR0911 - one return per rule
 ) -> bool:
     """Whether a fetch may connect to this address: one of the public internet, or in a network named in `allowed`.
 
-    An IPv6 address that embeds an IPv4 one is judged by both. Text that is no address is not public. An IPv4-mapped
+    An IPv6 address that embeds an IPv4 one must pass as both. Text that is not an address is not public. An IPv4-mapped
     address counts as the IPv4 address that the kernel would connect to. NAT64 prefixes are special, so closed unless
     named, and an address embedded in one must itself be public or named.
     """

@@ -1,15 +1,17 @@
-"""How this machine fetches: what can not change an output, so stands in no profile."""
+"""How this machine fetches: settings that cannot change an output, so are in no profile."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from laion_coco_assets.ahead import usable_cpus
 from laion_coco_assets.contract.profile import FetchSettings
 from laion_coco_assets.fetching.addresses import parse_networks
+
+_MOST_DECODERS: Final = 8
 
 
 def split_host_port(text: str) -> tuple[str, int | None]:
@@ -39,81 +41,93 @@ def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
 
 
 class FetchDeployment(BaseModel):
-    """What of the network may be used, and how much of it at once. `FetchDeployment()` suits the public internet."""
+    """What of the network may be used, and how much of it at once. `FetchDeployment()` suits the public internet.
+
+    The one place of these settings' names, defaults, bounds and descriptions.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     concurrency: int = Field(default=64, ge=1, le=10_000, description="requests in flight")
-    per_host: int = Field(default=8, ge=1, description="of them, to one host")
+    requests_per_host: int = Field(default=8, ge=1, description="requests in flight to one host")
     host_spacing_s: float = Field(
         default=0.0,
         ge=0,
         le=3600,
         allow_inf_nan=False,
-        description="seconds between the starts of two requests to one host; redirects and further tries are requests",
+        description="shortest time, in seconds, between the starts of two requests to one host, retries and redirects included; 0: none",
     )
-    look_ahead: int = Field(default=1024, ge=1, description="rows taken before the first of them is given back")
-    max_bytes_held: int = Field(
+    look_ahead: int = Field(default=1024, ge=1, description="rows read before the first of them is returned")
+    byte_budget: int = Field(
         default=128 << 20,
         ge=1,
-        description="bytes of bodies held before no request starts; twice as many, and bodies wait, unread",
+        description="bytes of response bodies in memory; at this no request starts, and at twice this bodies wait unread",
     )
-    lanes: int = Field(default=1, ge=1, le=64, description="processes that fetch, each host with one of them")
     decode_workers: int = Field(
-        default_factory=lambda: min(8, usable_cpus()), ge=1, description="processes that decode"
+        default=0, ge=0, description=f"processes that decode images; 0: one per core, at most {_MOST_DECODERS}"
     )
-    decode_deadline_s: int = Field(default=60, ge=1, description="for one picture, on a loaded machine too")
-    backoff_s: float = Field(default=1.0, gt=0, description="before the first retry, on average; doubles each time")
+    decode_timeout_s: int = Field(
+        default=60, ge=1, description="longest time, in seconds, that decoding one image may take"
+    )
+    backoff_s: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="mean delay, in seconds, before the first retry; it doubles with each further one",
+    )
     max_backoff_s: float = Field(
-        default=30.0, gt=0, description="between tries; a host that asks for longer is left alone"
+        default=30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description=(
+            "longest delay, in seconds, before a retry, and longest Retry-After that is waited for; a longer one opens the host's "
+            "circuit breaker"
+        ),
     )
-    host_failures: int = Field(
-        default=20,
-        ge=0,
-        description="a host's rows in a row without an answer, or answers to slow down, till it is left alone; 0: never",
+    breaker_failures: int = Field(
+        default=20, ge=0, description="consecutive failures that open a host's circuit breaker; 0: it never opens"
     )
-    host_rest_s: float = Field(default=60.0, gt=0, description="for how long it is left alone")
+    breaker_open_s: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="how long, in seconds, an open circuit breaker rejects the host's rows",
+    )
     allow_networks: Annotated[tuple[str, ...], AfterValidator(_checked_networks)] = Field(
-        default=(), description="private networks to open by name, such as 127.0.0.0/8"
+        default=(), description="private networks that may be connected to, such as 127.0.0.0/8"
     )
     hosts: Annotated[Mapping[str, str], AfterValidator(_checked_hosts)] = Field(
         default_factory=dict,
-        description="name or name:port -> address or address:port, instead of a DNS look-up; the guard still holds",
+        description="name or name:port -> address or address:port, instead of a DNS look-up; the address guard still applies",
     )
-    nameservers: tuple[str, ...] = Field(default=(), description="address or address:port; the system's if empty")
-    ca_file: Path | None = Field(default=None, description="PEM; trusted instead of the system's authorities")
+    nameservers: tuple[str, ...] = Field(
+        default=(), description="DNS servers, each address or address:port; empty: the system's"
+    )
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of certificate authorities, trusted instead of the system's"
+    )
 
-    @field_validator("lanes")
-    @classmethod
-    def _has_enough_to_share(cls, lanes: int, info: ValidationInfo) -> int:
-        if lanes > (concurrency := info.data.get("concurrency", lanes)):
-            raise ValueError(f"should be at most {concurrency}, the requests in flight that lanes share")
-        return lanes
-
-    def lane(self) -> Self:
-        """One of `lanes`: its share of what may be used at once."""
-        share = {
-            name: max(1, getattr(self, name) // self.lanes)
-            for name in ("concurrency", "max_bytes_held", "decode_workers")
-        }
-        return self.model_copy(update={"lanes": 1, **share})
+    @property
+    def decode_processes(self) -> int:
+        """Processes that decode images: `decode_workers`, or as many as suit this machine."""
+        return self.decode_workers or min(_MOST_DECODERS, usable_cpus())
 
     def longest_s(self, settings: FetchSettings, *, rows: int, hosts: int) -> float:
         """Seconds on the network that `rows` rows, spread evenly over `hosts` hosts, take at most, whatever servers do.
 
-        Each row has `retries` + 1 tries within `total_timeout_s` each, as many rows at once as there are slots; the waits
-        between tries hold no slot, so overlap. A host may ask for a pause with each try's answer, and its rows wait one
-        behind the other. With `host_spacing_s`, each of a row's requests, redirects among them, may wait for it. A host
-        that never answers is left alone after `host_failures` rows, so that a dead one costs far less.
+        Each row has `retries` + 1 attempts within `total_timeout_s` each, as many rows at once as there are slots; the
+        waits between attempts hold no slot, so overlap. A host may ask for a pause with each attempt's answer, and its
+        rows wait one after another. With `host_spacing_s`, each of a row's requests, redirects among them, may wait for
+        it. A host that never answers has an open circuit breaker after `breaker_failures` rows, so costs far less.
 
-        Not in it: decoding, where a picture keeps at most two workers for `decode_deadline_s` each, and bodies that wait
-        for memory (`max_bytes_held`). With `robots`, count one more row for each host.
+        Not counted: decoding, where an image keeps at most two workers for `decode_timeout_s` each, and bodies that wait
+        for memory (`byte_budget`). With `robots`, count one more row for each host.
         """
-        at_once = min(self.lane().concurrency, self.per_host * hosts)  # chance may give one lane all hosts
-        tries = settings.retries + 1
-        tries_a_host = -(-rows // hosts) * tries
+        at_once = min(self.concurrency, self.requests_per_host * hosts)
+        attempts = settings.retries + 1
+        attempts_per_host = -(-rows // hosts) * attempts
         return (
-            -(-rows // at_once) * tries * settings.total_timeout_s
-            + (settings.retries + tries_a_host) * self.max_backoff_s
-            + tries_a_host * (settings.max_redirects + 1) * self.host_spacing_s
+            -(-rows // at_once) * attempts * settings.total_timeout_s
+            + (settings.retries + attempts_per_host) * self.max_backoff_s
+            + attempts_per_host * (settings.max_redirects + 1) * self.host_spacing_s
         )

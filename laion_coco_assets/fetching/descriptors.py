@@ -1,4 +1,4 @@
-"""Sockets and pipes: as many as the system lets this process have, and what to say when they run out."""
+"""File descriptors: as many as the system grants this process, and the error for the user when they run out."""
 
 import errno
 import socket
@@ -12,8 +12,8 @@ try:
 except ImportError:  # not POSIX: no such limit
     resource = None  # type: ignore[assignment]
 
-_LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-#: More than any `concurrency` asks for; some systems grant a thousand million, which children would walk over.
+_SHORTAGE_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: More than any `concurrency` asks for; some systems grant a thousand million, which child processes would go through.
 _ENOUGH: Final = 65_536
 
 
@@ -28,17 +28,17 @@ def raise_limit() -> None:
 
 
 def shortage() -> OSError | None:
-    """What the system says if it has no socket left for this process just now. For libraries that keep that to themselves."""
+    """The system's error if it has no socket left for this process just now. For libraries that do not report it."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
     except OSError as error:
-        return error if error.errno in _LACKING else None
+        return error if error.errno in _SHORTAGE_ERRORS else None
     return None
 
 
-def lacking(error: OSError) -> UserError | None:
-    """What to tell the user if this machine has no socket, pipe or memory for one left: no server's fault, and no row's."""
-    if error.errno not in _LACKING:
+def shortage_error(error: OSError) -> UserError | None:
+    """The error for the user if this machine has no socket, pipe or memory left: no server's fault, and no row's."""
+    if error.errno not in _SHORTAGE_ERRORS:
         return None
     return UserError(
         f"this machine has too few sockets or files for so many requests at once ({errno.errorcode[error.errno]}): "

@@ -13,8 +13,8 @@ class SeenUrls:
     def add(self, url: str | None) -> int | None:
         """Counts one row. The number, from 0, of the row that had this URL first, or None if this is the first.
 
-        URLs are compared as text less surrounding blanks and fragment: two spellings of one URL are asked for twice,
-        as before they were, but never is one taken for another. Rows without a URL are never duplicates.
+        URLs are compared as text, without surrounding blanks and fragment: two spellings of one URL are both requested,
+        but no URL is ever taken for another one. Rows without a URL are never duplicates.
         """
         row = self._rows
         self._rows += 1

@@ -1,4 +1,4 @@
-"""The event loop that bytes go through: uvloop's where it is installed, asyncio's own elsewhere."""
+"""The event loop: uvloop's where it is installed, asyncio's own elsewhere."""
 
 import asyncio
 from collections.abc import Coroutine

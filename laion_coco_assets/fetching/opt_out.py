@@ -1,4 +1,4 @@
-"""Response headers by which a picture's owner refuses its use for machine learning. Parsing only: no policy, no network.
+"""Response headers by which an image's owner refuses its use for machine learning. Parsing only: no policy, no network.
 
 Understood are X-Robots-Tag (Google's grammar, and directives parted by blanks alone, with those that img2dataset
 honours and `none`, their union, `noml`, and an `unavailable_after` that has passed), TDM-Reservation (W3C TDMRep),
@@ -16,7 +16,7 @@ from multidict import CIMultiDictProxy
 _LEARNING: Final = frozenset({"noai", "noimageai", "noml"})
 _INDEXING: Final = frozenset({"noindex", "noimageindex", "none", "unavailable_after"})
 #: Directives of X-Robots-Tag that take a value, so that the name before their colon is no crawler's.
-_VALUED: Final = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
+_WITH_VALUE: Final = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _CRAWLER: Final = re.compile(r"\*|[A-Za-z][A-Za-z0-9_.*\-]*(?:/[A-Za-z0-9.]+)?")
 #: Content-Usage keys: ours first, and the wider ones that hold where ours say nothing.
 _USAGE_OURS: Final = ("train-ai", "train-genai", "ai", "genai")
@@ -35,8 +35,8 @@ def opt_out_signal(
     """The header that opts this response out, as `Name: directive`, or None.
 
     A crawler-scoped X-Robots-Tag counts if its scope is `*` or our product token, the part of `user_agent` before the
-    slash. On a redirect, directives about search indexing (`noindex`) speak of the short link rather than of the
-    picture and are passed over. `unavailable_after` counts from its date on, by `now` (this moment, unless given).
+    slash. On a redirect, directives about search indexing (`noindex`) apply to the short link rather than to the
+    image and are ignored. `unavailable_after` counts from its date on, by `now` (this moment, unless given).
     """
     product = product_token(user_agent)
     directives = _LEARNING if redirect else _LEARNING | _INDEXING
@@ -71,7 +71,7 @@ def _robots(value: str, now: datetime) -> Iterable[tuple[str | None, str]]:
         while ":" in directive:
             names, _, rest = directive.partition(":")
             before, name = _last_word(names)
-            if name in _VALUED or not _CRAWLER.fullmatch(name):
+            if name in _WITH_VALUE or not _CRAWLER.fullmatch(name):
                 break  # a value follows
             yield from ((scope, word) for word in before)
             scope, directive = name.partition("/")[0], rest.strip()
@@ -89,7 +89,7 @@ def _robots(value: str, now: datetime) -> Iterable[tuple[str | None, str]]:
 def _last_word(text: str) -> tuple[list[str], str]:
     """The words that blanks part, without quotes: those before the last, and the last. A value can only follow the last."""
     words = [word.strip("\"'") for word in text.split()] or [""]
-    return [word for word in words[:-1] if word not in _VALUED], words[-1]
+    return [word for word in words[:-1] if word not in _WITH_VALUE], words[-1]
 
 
 def _date(text: str) -> datetime | None:

@@ -21,7 +21,7 @@ _NO_SUCH_NAME: Final = frozenset(
 
 
 class NoAddressError(OSError):
-    """A look-up that gave no address. `final` if asking again gives the same."""
+    """A look-up that gave no address. `final` if another one would give the same."""
 
     def __init__(self, message: str, *, final: bool) -> None:
         super().__init__(None, message)
@@ -39,35 +39,38 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises BlockedAddressError if every address is private, NoAddressError if there is none.
+        """The public addresses of `host`.
 
-        Raises the system's own OSError where it has no socket left to ask through.
+        Raises:
+            BlockedAddressError: every address is private.
+            NoAddressError: the name has no address, or no server answered.
+            OSError: the system has no socket left for the look-up.
         """
         bare = host.rstrip(".").lower()
         target = self._table.get((bare, port)) or self._table.get((bare, None))
-        found = (
+        endpoints = (
             [(target[0], target[1] or port)]
             if target
-            else [(address, port) for address in await self._ask(host, family)]
+            else [(address, port) for address in await self._look_up(host, family)]
         )
-        public = [(address, at) for address, at in found if is_public(address, self._allowed)]
+        public = [(address, public_port) for address, public_port in endpoints if is_public(address, self._allowed)]
         if not public:
-            raise BlockedAddressError(found[0][0])
+            raise BlockedAddressError(endpoints[0][0])
         return [
             ResolveResult(
                 hostname=host,
                 host=address,
-                port=at,
+                port=public_port,
                 family=socket.AF_INET6 if ":" in address else socket.AF_INET,
                 proto=0,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for address, at in public
+            for address, public_port in public
         ]
 
-    async def _ask(self, host: str, family: socket.AddressFamily) -> list[str]:
-        # c-ares opens its socket within the call, and says no more of its want of one than that no name server answered.
-        short = shortage()
+    async def _look_up(self, host: str, family: socket.AddressFamily) -> list[str]:
+        # c-ares opens its socket within the call. If there is none, it reports only that no name server answered.
+        before = shortage()
         try:
             answer = await self._dns.getaddrinfo(
                 host, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
@@ -75,8 +78,8 @@ class Resolver(AbstractResolver):
         except aiodns.error.DNSError as error:
             code, message = (*error.args, "DNS look-up failed")[:2]
             final = code in _NO_SUCH_NAME
-            if not final and (ours := short or shortage()) is not None:
-                raise ours from None
+            if not final and (error_here := before or shortage()) is not None:
+                raise error_here from None
             raise NoAddressError(str(message), final=final) from None
         addresses = [node.addr[0].decode("ascii", "replace") for node in answer.nodes]
         if not addresses:

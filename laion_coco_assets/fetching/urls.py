@@ -1,4 +1,4 @@
-"""From a source's text to a URL that may be asked for. Looks at the text only; addresses are `addresses`' affair."""
+"""From a source's text to a URL that may be requested. Looks at the text only; `addresses` checks where it leads."""
 
 import re
 from ipaddress import IPv6Address
@@ -15,13 +15,13 @@ MAX_URL_LENGTH: Final = 8192
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _EDGES: Final = "".join(map(chr, range(0x21)))  # C0 controls and space, which browsers strip
 _INNER: Final = {ord(c): None for c in "\t\r\n"}  # likewise, anywhere
-_KEPT: Final = "!#$%&'()*+,/:;=?@[]~"  # what is legal, or already escaped, is sent as it was found: URLs are signed
+_KEPT: Final = "!#$%&'()*+,/:;=?@[]~"  # what is legal, or already escaped, is sent unchanged: URLs are signed
 _NUMERIC: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _HOST: Final = re.compile(r"[a-z0-9_\-.]+")
 
 
 def check_url(text: str | None) -> URL:
-    """The URL to ask for, without its fragment. Raises RejectedError: invalid_url, scheme or credentials_in_url."""
+    """The URL to request, without its fragment. Raises RejectedError: invalid_url, scheme or credentials_in_url."""
     if text is None:
         raise RejectedError(Reason.INVALID_URL, "no URL")
     text = text.strip(_EDGES).translate(_INNER)
@@ -38,7 +38,7 @@ def check_url(text: str | None) -> URL:
         return _parse(text)
     except (ValueError, UnicodeError) as error:
         # The cause may quote the URL, credentials and all, so it is neither shown nor chained.
-        raise RejectedError(Reason.INVALID_URL, f"can not be parsed ({type(error).__name__})") from None
+        raise RejectedError(Reason.INVALID_URL, f"cannot be parsed ({type(error).__name__})") from None
 
 
 def resolve_redirect(base: URL, location: str) -> URL:
@@ -46,7 +46,7 @@ def resolve_redirect(base: URL, location: str) -> URL:
     try:
         target = urljoin(str(base), location.strip(_EDGES).translate(_INNER))
     except ValueError:
-        raise RejectedError(Reason.INVALID_URL, "redirected to a URL that can not be parsed") from None
+        raise RejectedError(Reason.INVALID_URL, "redirected to a URL that cannot be parsed") from None
     try:
         return check_url(target)
     except RejectedError as error:
@@ -79,7 +79,7 @@ def _parse(text: str) -> URL:
 
 
 def _canonical_host(host: str) -> str:
-    """A lower-case name, or an address in its usual spelling, so that every later look at it sees what is connected to."""
+    """A lower-case name, or an address in its usual spelling, so that every later check sees what is connected to."""
     host = host.lower()
     if ":" in host:
         return str(IPv6Address(host))
@@ -98,7 +98,7 @@ def _ipv4(text: str) -> str:
     numbers = []
     for part in text.split("."):
         if not _NUMERIC.fullmatch(part):
-            raise RejectedError(Reason.INVALID_URL, "a host that ends like an IPv4 address and is none")
+            raise RejectedError(Reason.INVALID_URL, "a host that ends like an IPv4 address but is not one")
         if part[:2].lower() == "0x":
             numbers.append(int(part[2:] or "0", 16))
         elif len(part) > 1 and part[0] == "0":

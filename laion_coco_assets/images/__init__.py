@@ -1,1 +1,1 @@
-"""Image bytes: what format they are, whether they decode, their hashes. Nothing here asks a server."""
+"""Image bytes: what format they are, whether they decode, their hashes. No network here."""

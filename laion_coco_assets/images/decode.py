@@ -1,12 +1,11 @@
-"""The gate that bytes pass to count as a picture, and the one way in which pictures become RGB. No network, no processes.
+"""The one way in which bytes become pixels, and pixels RGB. No network, no processes.
 
-`inspect` decodes whole pictures of unknown origin: run it in a worker (`workers`) wherever the bytes are not trusted.
+Bytes of unknown origin are decoded by `inspection` first, in a worker. Pillow is set up here, once per process.
 """
 
 import warnings
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Final, Protocol
+from typing import Final
 
 # The five plugins by name: else Pillow would import all it has (about 40) for the first WebP or AVIF, in every worker.
 from PIL import (
@@ -21,12 +20,11 @@ from PIL import (
     features,
 )
 
-from laion_coco_assets.contract.reasons import Reason, RejectedError, Rejection
-from laion_coco_assets.images.perceptual import perceptual_hash
+from laion_coco_assets.contract.reasons import Reason, RejectedError
 from laion_coco_assets.images.sniff import SUPPORTED, describe, is_cut_short, picture_format
 
-# Pillow warns of every second picture of the web. For the process, as `warnings.catch_warnings` is not for threads, which would
-# leave all warnings of everyone switched off.
+# Pillow warns about every second image of the web. This filter is for the whole process: `warnings.catch_warnings` is not safe
+# with threads, and could leave all warnings switched off.
 warnings.filterwarnings("ignore", module=r"PIL\b")
 
 _PLUGINS: Final = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin, GifImagePlugin, AvifImagePlugin)
@@ -36,88 +34,26 @@ _SIDEWAYS: Final = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width 
 _SIXTEEN_BIT: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
 
 
-class ImageLimits(Protocol):
-    """What `inspect` needs to know of a profile: `FetchSettings` has it."""
-
-    @property
-    def max_pixels(self) -> int: ...
-    @property
-    def min_side(self) -> int: ...
-    @property
-    def max_aspect_ratio(self) -> float: ...
-    @property
-    def perceptual_hash(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """A picture within limits: `format` as Pillow calls it, `width` and `height` in pixels after EXIF orientation.
-
-    `perceptual_hash` as `perceptual` makes it, if it was asked for.
-    """
-
-    format: str
-    width: int
-    height: int
-    perceptual_hash: str | None = None
-
-
-def inspect(data: bytes, limits: ImageLimits) -> ImageInfo | Rejection:
-    """Whether `data` is a whole picture of a kept format within `limits`. Never raises, whatever the bytes."""
-    try:
-        return _inspect(data, limits)
-    except RejectedError as error:
-        return error.rejection
-    except MemoryError:
-        return Rejection(Reason.BOMB, "decoding asked for more memory than a worker may have")
-
-
-def _inspect(data: bytes, limits: ImageLimits) -> ImageInfo:
-    image, name = _open(data)
-    width, height = image.size
-    if width * height > limits.max_pixels:
-        raise RejectedError(Reason.BOMB, f"{name} of {width}x{height} pixels, more than {limits.max_pixels} in all")
-    if is_cut_short(data, name):
-        raise RejectedError(Reason.TRUNCATED, f"the {name} file ends before its own end")
-    _load(image, name)
-    if image.size != (width, height):  # a GIF frame outside its screen, say; the bound holds for what was decoded
-        width, height = image.size
-        if width * height > limits.max_pixels:
-            raise RejectedError(Reason.BOMB, f"{name} of {width}x{height} pixels, more than {limits.max_pixels} in all")
-    if _orientation(image) in _SIDEWAYS:
-        width, height = height, width
-    if min(width, height) < limits.min_side:
-        raise RejectedError(Reason.TOO_SMALL, f"{width}x{height} pixels, a side under {limits.min_side}")
-    ratio = max(width, height) / min(width, height)
-    if ratio > limits.max_aspect_ratio:
-        raise RejectedError(Reason.ASPECT_RATIO, f"{width}x{height} pixels, {ratio:.1f} to 1")
-    return ImageInfo(name, width, height, _hash(image, name, wanted=limits.perceptual_hash))
-
-
-def _hash(image: ImageFile.ImageFile, name: str, *, wanted: bool) -> str | None:
-    """The perceptual hash if wanted; in any case nothing passes that can be decoded but not made RGB, as models need it."""
-    if not wanted and image.mode == "RGB" and not image.has_transparency_data:
-        return None  # nothing to convert
-    rgb = _rgb(image, name)
-    return perceptual_hash(rgb) if wanted else None
-
-
 def decode_rgb(data: bytes) -> Image.Image:
-    """The picture as one sees it: first frame, upright (EXIF), in mode RGB, transparency over white.
+    """The image as one sees it: first frame, upright (EXIF), in mode RGB, transparency over white.
 
     CMYK is read with Adobe's polarity and converted without a profile, 16-bit samples keep their upper byte, and ICC
     profiles are not applied: what BLIP and CLIP were trained on was read the same way. Meant for bytes that passed
-    `inspect`; raises ValueError, with the reason, for others.
+    `inspection.inspect`.
+
+    Raises:
+        ValueError: the bytes are not a readable image; the message has the reason.
     """
     try:
-        image, name = _open(data)
-        _load(image, name)
-        return _rgb(image, name)
+        image, name = open_image(data)
+        load_pixels(image, name)
+        return to_rgb(image, name)
     except RejectedError as error:
         raise ValueError(f"not a readable picture: {error}") from error
 
 
-def _rgb(image: Image.Image, name: str) -> Image.Image:
+def to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """A loaded image of format `name` as `decode_rgb` returns it. Raises RejectedError if it cannot be converted."""
     try:
         return _as_seen(image)
     except MemoryError:
@@ -137,8 +73,8 @@ def _as_seen(image: Image.Image) -> Image.Image:
     return upright.convert("RGB")
 
 
-def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
-    """Pillow's lazy image, header read, and its format's name."""
+def open_image(data: bytes) -> tuple[ImageFile.ImageFile, str]:
+    """Pillow's lazy image, of which the header is read, and its format's name. Raises RejectedError."""
     name = picture_format(data)
     if name is None:
         raise RejectedError(Reason.NOT_AN_IMAGE, describe(data))
@@ -156,8 +92,8 @@ def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
         raise _failure(name, error) from None
 
 
-def _load(image: ImageFile.ImageFile, name: str) -> None:
-    """Decodes every pixel. Pillow itself raises for files that end in their middle, as nothing here tells it not to."""
+def load_pixels(image: ImageFile.ImageFile, name: str) -> None:
+    """Decodes every pixel. Raises RejectedError, also for files that end in their middle."""
     try:
         image.load()
     except Image.DecompressionBombError as error:
@@ -169,23 +105,29 @@ def _load(image: ImageFile.ImageFile, name: str) -> None:
 
 
 def _failure(name: str, error: Exception) -> RejectedError:
-    """What a decoder's exception says about the file. Pillow tells truncated files from damaged ones in words only."""
-    said = " ".join(str(error).split())[:200] or type(error).__name__
+    """The reason that a decoder's exception stands for. Only Pillow's message tells truncated files from damaged ones."""
+    message = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
-        said = "not readable"  # its message shows an address in memory
+        message = "not readable"  # its message shows an address in memory
     reason = Reason.DECODE_ERROR
-    if "truncated" in said.lower():
+    if "truncated" in message.lower():
         reason = Reason.TRUNCATED
-    elif "MAX_TEXT_" in said:  # a PNG's comment or colour profile that unpacks to more than Pillow takes
+    elif "MAX_TEXT_" in message:  # a PNG's comment or colour profile that unpacks to more than Pillow takes
         reason = Reason.BOMB
-    return RejectedError(reason, f"{name}: {said}")
+    return RejectedError(reason, f"{name}: {message}")
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels after EXIF orientation."""
+    width, height = image.size
+    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - likewise
-        return 1  # damaged EXIF is as good as none: the picture itself is whole
+        return 1  # damaged EXIF counts as no EXIF: the image itself is whole
     return value if isinstance(value, int) else 1
 
 

@@ -1,4 +1,4 @@
-"""A hash that pictures share which look the same: for finding near duplicates. What counts as near is the reader's choice."""
+"""A hash that is similar for images that look alike, for finding near duplicates. How near counts is the user's choice."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_SIDE = 32  # pixels that are looked at, a side
-_KEPT = 8  # of their lowest frequencies, a side
+_SIDE = 32  # pixels per side of the image that is transformed
+_KEPT = 8  # lowest frequencies per side that are kept
 
 
 def perceptual_hash(image: Image.Image) -> str:
-    """The 64-bit DCT hash (pHash) of a picture of any mode, as 16 hex digits; `imagehash.phash` gives the same.
+    """The 64-bit DCT hash (pHash) of an image of any mode, as 16 hex digits; `imagehash.phash` gives the same.
 
     Luminance, scaled to 32x32, and of its discrete cosine transform the 8x8 lowest frequencies: a bit is set where one
     is above their median, row by row. Re-encoded or resized copies differ in a few bits (up to about 10 of 64),
-    unrelated pictures in about 32.
+    unrelated images in about 32.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""What bytes are, told by their content alone: servers' names and types are not believed."""
+"""What format bytes have, by their content alone: file names and Content-Type are ignored."""
 
 import re
 from typing import Final
@@ -51,7 +51,7 @@ _PNM: Final = re.compile(rb"P[1-7][\s#]")
 
 
 def picture_format(data: bytes) -> str | None:  # noqa: PLR0911 - one return per way of telling
-    """The picture format that `data` begins like, one of SUPPORTED or another's name; None for what is no picture."""
+    """The image format that `data` begins with, one of SUPPORTED or another name; None if it is not an image."""
     for magic, name in _PICTURES:
         if data.startswith(magic):
             return name
@@ -84,7 +84,7 @@ def _root_element(head: bytes) -> bytes:
 
 
 def describe(data: bytes) -> str:  # noqa: PLR0911 - likewise
-    """What `data` seems to be, for people, when it is no picture."""
+    """What `data` seems to be, for people, when it is not an image."""
     if not data:
         return "an empty body"
     for magic, name in _OTHERS:
@@ -109,7 +109,7 @@ def describe(data: bytes) -> str:  # noqa: PLR0911 - likewise
 
 
 def is_cut_short(data: bytes, name: str) -> bool:
-    """Whether the container itself tells that its end is missing, whatever a decoder makes of the rest."""
+    """Whether the container itself shows that its end is missing, whatever a decoder makes of the rest."""
     match name:
         case "WEBP":
             return len(data) < 8 + int.from_bytes(data[4:8], "little")

@@ -1,4 +1,4 @@
-"""The rules as Dagster asset checks: one operation a stage, one result a rule, and one a rule and shard."""
+"""The rules as Dagster asset checks: one operation per stage, one result per rule, and one per rule and shard."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -6,39 +6,34 @@ from typing import Final
 import dagster as dg
 
 from laion_coco_assets.checks.results import RuleResult, Status
-from laion_coco_assets.checks.rules import Severity, shard_rules
-from laion_coco_assets.contract.profile import Profile
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.checks.rules import all_rules, shard_rules
 from laion_coco_assets.orchestration.evaluations import result_over_shards, sql_block
+from laion_coco_assets.orchestration.records import shards_of_run
 from laion_coco_assets.orchestration.shard_checks import ShardChecks
-from laion_coco_assets.resources.removal_list import RemovalsResource
-from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.resources.removals_resource import RemovalsResource
+from laion_coco_assets.resources.store_resource import ShardStoreResource
+from laion_coco_assets.stages.pipeline import Pipeline
 
-#: How many shards a check goes over that was started for none: a click must not read a whole data set.
+#: How many shards a check covers if it was started for none: a click must not read a whole data set.
 _SHARDS_UNNAMED: Final = 50
 
-_PARTITION_TAG = "dagster/partition"
-_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
-
-def build_checks(profile: Profile, partitions: dg.DynamicPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
     """The checks of every stage."""
-    return [_stage_checks(profile, partitions, stage) for stage in Stage]
+    return [_stage_checks(pipeline, stage.name) for stage in pipeline.stages]
 
 
-def _stage_checks(
-    profile: Profile, partitions: dg.DynamicPartitionsDefinition, stage: Stage
-) -> dg.AssetChecksDefinition:
-    rules = {rule.name: rule for rule in shard_rules(stage)}
+def _stage_checks(pipeline: Pipeline, stage: str) -> dg.AssetChecksDefinition:
+    rules = {rule.name: rule for rule in shard_rules(stage, all_rules(pipeline.stages))}
 
     @dg.multi_asset_check(
-        name=f"{stage.value}_checks",
+        name=f"{stage}_checks",
         specs=[
             dg.AssetCheckSpec(
                 rule.name,
-                asset=stage.value,
+                asset=stage,
                 description=rule.description,
-                blocking=rule.severity == Severity.ERROR,
+                blocking=rule.is_blocking,
                 metadata={"sql": sql_block(rule.sql)},
             )
             for rule in rules.values()
@@ -50,46 +45,42 @@ def _stage_checks(
     ) -> Iterator[dg.AssetCheckResult]:
         files = store.get()
         selected = [rules[key.name] for key in context.selected_asset_check_keys]
-        shards = _shards_of_run(context, partitions)
+        shards = shards_of_run(context.instance, context.run.tags)
         if not shards:  # "Execute check" in the browser names no shard
-            there = files.shards(stage)
-            shards = there[-_SHARDS_UNNAMED:]
-            context.log.info(f"no shard was named: the last {len(shards)} of {len(there)} with a file of {stage}")
-        results = ShardChecks(context.op_execution_context, profile, files, removals.get).check(stage, shards, selected)
-        alone = _held_back_alone(context, stage, len(shards), results.values())
+            existing = files.shards(stage)
+            shards = existing[-_SHARDS_UNNAMED:]
+            context.log.info(
+                f"no shard was named: checking the last {len(shards)} of {len(existing)} with a file of {stage}"
+            )
+        checks = ShardChecks(context.op_execution_context, pipeline, files, removals.get)
+        results = checks.check(stage, shards, selected)
+        shard_by_shard = _held_back_shard_by_shard(context, pipeline, stage, len(shards), results.values())
         for rule in selected:
-            yield result_over_shards(rule, results[rule.name], alone=alone)
+            yield result_over_shards(rule, results[rule.name], shard_by_shard=shard_by_shard)
 
     return checks
 
 
-def _shards_of_run(context: dg.AssetCheckExecutionContext, partitions: dg.DynamicPartitionsDefinition) -> list[str]:
-    """The shards that the run is about; none when it was started for no partition."""
-    tags = context.run.tags
-    if _PARTITION_TAG in tags:
-        return [tags[_PARTITION_TAG]]
-    if all(tag in tags for tag in _RANGE_TAGS):
-        keys = list(partitions.get_partition_keys(dynamic_partitions_store=context.instance))
-        first, last = (keys.index(tags[tag]) for tag in _RANGE_TAGS)
-        return keys[first : last + 1]
-    return []
-
-
-def _held_back_alone(
-    context: dg.AssetCheckExecutionContext, stage: Stage, shards: int, results: Iterable[Sequence[RuleResult]]
+def _held_back_shard_by_shard(
+    context: dg.AssetCheckExecutionContext,
+    pipeline: Pipeline,
+    stage: str,
+    shards: int,
+    results: Iterable[Sequence[RuleResult]],
 ) -> bool:
-    """Whether shards that broke a blocking rule are refused one by one by the next stage (`orchestration/blocking_checks.py`).
+    """Whether the next stage refuses shards that broke a blocking rule one by one (`orchestration/blocking_checks.py`).
 
-    An error here would stop the run for the good ones, too: right only when there are none, or nothing comes after.
+    An error here would stop the run for the good shards, too. That is right only if there are none, or if the run has
+    no later stage.
     """
     broke = {
-        each.shard
-        for listed in results
-        for each in listed
-        if each.status == Status.FAILED and each.rule.severity == Severity.ERROR
+        result.shard
+        for of_rule in results
+        for result in of_rule
+        if result.status == Status.FAILED and result.rule.is_blocking
     }
     operations = {
         node.name for node in context.op_execution_context.job_def.nodes
-    }  # the run's own: its job is cut to it
-    goes_on = any(each.value in operations for each in list(Stage)[list(Stage).index(stage) + 1 :])
+    }  # of this run: its job has only the selected stages
+    goes_on = any(later.name in operations for later in pipeline.stages if stage in pipeline.before(later.name))
     return goes_on and len(broke) < shards

@@ -6,26 +6,27 @@ from collections.abc import Sequence
 import dagster as dg
 
 from laion_coco_assets.checks.results import OFFENDERS_SHOWN, RuleResult, Status
-from laion_coco_assets.checks.rules import Rule, Severity
+from laion_coco_assets.checks.rules import Rule
 from laion_coco_assets.markdown import table
 from laion_coco_assets.wording import counted
 
 
 def _severity(rule: Rule) -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity.ERROR if rule.severity == Severity.ERROR else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckSeverity.ERROR if rule.is_blocking else dg.AssetCheckSeverity.WARN
 
 
-def evaluation(result: RuleResult) -> dg.AssetCheckEvaluation:
-    """A shard's own result. Dagster 1.13 files a check's result under the run; only one that is logged has a partition.
+def shard_evaluation(result: RuleResult) -> dg.AssetCheckEvaluation:
+    """A shard's own result. In Dagster 1.13 only a result that is logged has a partition, not one that is returned.
 
-    Not a runless one: the instance's database takes one of those for a check and partition, and refuses the second.
+    It is not a runless event: the instance's database accepts one of those per check and partition, and refuses a
+    second.
     """
     return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(result.rule.stage.value),
+        asset_key=dg.AssetKey(result.rule.stage),
         check_name=result.rule.name,
         passed=result.status != Status.FAILED,
         severity=_severity(result.rule),
-        # There are as many of these as shards times rules: the check itself shows the SQL of those that passed.
+        # There is one of these per shard and rule, so those that passed leave the SQL to the check itself.
         metadata=_metadata([result], sql=result.rule.sql if result.status == Status.FAILED else ""),
         description=f"{result.shard}: {_in_words([result])}",
         partition=result.shard,
@@ -35,32 +36,32 @@ def evaluation(result: RuleResult) -> dg.AssetCheckEvaluation:
 def evaluation_over_shards(rule: Rule, results: Sequence[RuleResult]) -> dg.AssetCheckEvaluation:
     """The run's own result, as it is logged."""
     return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(rule.stage.value),
+        asset_key=dg.AssetKey(rule.stage),
         check_name=rule.name,
-        passed=all(each.status != Status.FAILED for each in results),
+        passed=all(result.status != Status.FAILED for result in results),
         severity=_severity(rule),
         metadata=_metadata(results, sql=rule.sql),
         description=_in_words(results),
     )
 
 
-def result_over_shards(rule: Rule, results: Sequence[RuleResult], *, alone: bool) -> dg.AssetCheckResult:
-    """The same, as a step of checks returns it. `alone`: bad shards are held back one by one, so it stops nothing."""
-    said = evaluation_over_shards(rule, results)
+def result_over_shards(rule: Rule, results: Sequence[RuleResult], *, shard_by_shard: bool) -> dg.AssetCheckResult:
+    """The same, as a step of checks returns it. `shard_by_shard`: bad shards are held back one by one, so the run goes on."""
+    evaluation = evaluation_over_shards(rule, results)
     return dg.AssetCheckResult(
         check_name=rule.name,
-        asset_key=said.asset_key,
-        passed=said.passed,
-        severity=dg.AssetCheckSeverity.WARN if alone else said.severity,
-        metadata=said.metadata,
-        description=said.description,
+        asset_key=evaluation.asset_key,
+        passed=evaluation.passed,
+        severity=dg.AssetCheckSeverity.WARN if shard_by_shard else evaluation.severity,
+        metadata=evaluation.metadata,
+        description=evaluation.description,
     )
 
 
 def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.MetadataValue]:
-    failed = [each for each in results if each.status == Status.FAILED]
-    skipped = [each for each in results if each.status == Status.SKIPPED]
-    count = sum(each.count for each in failed)
+    failed = [result for result in results if result.status == Status.FAILED]
+    skipped = [result for result in results if result.status == Status.SKIPPED]
+    count = sum(result.count for result in failed)
     expected = "0 offenders"
     if len(results) == 1 and results[0].actual:
         expected = results[0].expected
@@ -69,29 +70,29 @@ def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.M
         "actual": dg.MetadataValue.text(_in_words(results)),
     }
     if failed:
-        # A number besides, which Dagster plots; of a check that passes it would plot a line of zeros.
+        # Dagster plots this number. For a check that passes it would plot a line of zeros.
         metadata["offenders"] = dg.MetadataValue.int(count)
-        metadata["failed_shards"] = dg.MetadataValue.json([each.shard for each in failed])
+        metadata["failed_shards"] = dg.MetadataValue.json([result.shard for result in failed])
         metadata["first_offenders"] = _first_offenders(failed)
     if skipped:
-        metadata["skipped"] = dg.MetadataValue.json({each.shard: each.why for each in skipped})
+        metadata["skipped"] = dg.MetadataValue.json({result.shard: result.why for result in skipped})
     if sql:
         metadata["sql"] = sql_block(sql)
     return metadata
 
 
 def _in_words(results: Sequence[RuleResult]) -> str:
-    """What came out, of one shard or of several."""
+    """The outcome in words, for one shard or several."""
     if len(results) == 1 and results[0].status == Status.SKIPPED:
         return f"skipped: {results[0].why}"
     if len(results) == 1 and results[0].actual:
         return results[0].actual
-    by_status = Counter(each.status for each in results)
-    said = counted(sum(each.count for each in results), "offender")
+    by_status = Counter(result.status for result in results)
+    text = counted(sum(result.count for result in results), "offender")
     if len(results) > 1:
-        said += f" in {by_status[Status.FAILED]} of {len(results)} shards"
-        said += f", {by_status[Status.SKIPPED]} skipped" if by_status[Status.SKIPPED] else ""
-    return said
+        text += f" in {by_status[Status.FAILED]} of {len(results)} shards"
+        text += f", {by_status[Status.SKIPPED]} skipped" if by_status[Status.SKIPPED] else ""
+    return text
 
 
 def sql_block(sql: str) -> dg.MetadataValue:
@@ -102,8 +103,8 @@ def sql_block(sql: str) -> dg.MetadataValue:
 def _first_offenders(failed: Sequence[RuleResult]) -> dg.MetadataValue:
     """The first offenders of all shards: which sample, what the rule expects of it, what it is."""
     offenders = [
-        (each.shard, offender.sample_id or "(the file)", offender.expected, offender.actual)
-        for each in failed
-        for offender in each.offenders
+        (result.shard, offender.sample_id or "(the file)", offender.expected, offender.actual)
+        for result in failed
+        for offender in result.offenders
     ]
-    return table(["shard", "sample_id", "expected", "actual"], offenders[:OFFENDERS_SHOWN])
+    return dg.MetadataValue.md(table(["shard", "sample_id", "expected", "actual"], offenders[:OFFENDERS_SHOWN]))

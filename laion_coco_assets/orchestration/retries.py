@@ -1,19 +1,20 @@
-"""Which failures may pass by themselves, and how a stage tries again. What it made before stays: see `shards.writer`."""
+"""Which failures may pass by themselves, and when a stage tries again. Its rows are kept, see `store.writer`."""
 
 from typing import Final
 
 from laion_coco_assets.errors import DeviceMemoryError, StoreUnavailableError, UserError, may_pass_by_itself
 
-#: Seconds before each further try: a neighbour's memory, a network drive, the process before this one are back by then,
-#: or not soon. A retry policy of the asset would try any error again, the ones outside of a shard's work too.
+#: Seconds before each further try. By then another process has freed its memory or its shard, or a network drive is
+#: back; if not, it will take long. A retry policy of the asset would repeat every error, also those outside a shard's
+#: work.
 WAITS: Final = (10, 20, 40)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same work may succeed in a while with nothing mended.
+    """Whether the same work may succeed after a while, without any change.
 
-    That is memory that ran out, a file that another process writes, a connection or file system that failed. All else
-    would fail again: what the user has to mend, and what is a mistake in the code.
+    It may when memory ran out, when another process writes the file, or when a connection or file system failed. All
+    other errors would come back: the user's mistakes, and mistakes in the code.
     """
     if isinstance(error, UserError):
         return isinstance(error, (StoreUnavailableError, DeviceMemoryError))

@@ -1,4 +1,4 @@
-"""The removal list: URLs, sample_ids and domains that must not be published (any more), and which rows they mean."""
+"""The removal list: URLs, sample_ids and domains that must not be published, and which rows they match."""
 
 import hashlib
 import io
@@ -22,12 +22,12 @@ from laion_coco_assets.fetching.urls import check_url
 REMOVED: Final = "removed"
 
 _SAMPLE_ID: Final = re.compile(r"[0-9a-f]{32}")
-#: No domain is one label of hex digits, and none of these has 32: cut off, or written in another way.
+#: A sample_id that was cut off or is written in another way: it does not have 32 hex digits. No domain looks like it.
 _LIKE_A_SAMPLE_ID: Final = re.compile(r"(0x)?[0-9a-f-]{8,}", re.IGNORECASE)
 _COLUMNS: Final = ("sample_id", "url", "domain")
 _SUFFIXES: Final = (".txt", ".parquet")
 
-#: How what somebody means as a URL begins, mistyped or not.
+#: The beginning of a text that is meant as a URL, mistyped or not.
 _SCHEME: Final = re.compile(r"https?:|https?\W*//|[^/?#]*:/", re.IGNORECASE)
 #: Such a text stands for the URL of an image that its source brings along.
 _OTHER_SCHEMES: Final = re.compile(r"(ftps?|sftp|file|s3|gs|az|abfs|hdfs|hf)://.", re.IGNORECASE)
@@ -39,10 +39,10 @@ _UNRESERVED: Final = frozenset(string.ascii_letters + string.digits + "-._~")
 
 @dataclass(frozen=True)
 class RemovalList:
-    """Entries in one spelling each. URLs stand without scheme and fragment: a picture is the same over http and https.
+    """Entries in canonical spelling. URLs have no scheme and no fragment: a picture is the same over http and https.
 
-    A row whose image was there already may have another text for a URL, a file's name most often. `names` are the entries
-    that such a text may equal.
+    A row whose source brought the image along may have another text as its URL, most often a file's name. `names` are
+    the entries that such a text may equal.
     """
 
     sample_ids: frozenset[str] = frozenset()
@@ -78,49 +78,49 @@ class RemovalList:
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Self:
-        """A list from entries in any spelling: 32 hex digits are a sample_id, what has a slash is a URL, the rest domains.
+        """A list of entries in any spelling. 32 hex digits are a sample_id, text with a slash a URL, the rest domains.
 
         Raises:
-            ValueError: an entry that is none of these.
+            ValueError: an entry is none of these.
         """
-        return cls._of_parsed(found for text in entries for found in _parsed(text))
+        return cls._of_parsed(entry for text in entries for entry in _parsed(text))
 
     @classmethod
     def _of_parsed(cls, entries: Iterable[tuple[str, str]]) -> Self:
         kinds: dict[str, set[str]] = {kind: set() for kind in (*_COLUMNS, "name")}
         for kind, entry in entries:
             kinds[kind].add(entry)
-        return cls(*(frozenset(each) for each in kinds.values()))
+        return cls(*(frozenset(group) for group in kinds.values()))
 
     @classmethod
     def load(cls, where: str) -> Self:
-        """The list in a file, or in a folder of .txt and .parquet files, local or on any fsspec URL; no `where`, no entries.
+        """The list of a file, or of a folder of .txt and .parquet files, local or on fsspec. Empty without `where`.
 
-        Text has one entry a line, `#` starts a comment; parquet has columns URL, sample_id or domain in any casing.
-        Hidden files of other names are passed over in a folder.
+        Text has one entry per line, and `#` starts a comment. Parquet has columns URL, sample_id or domain, in any
+        casing. Hidden files of other types in a folder are skipped.
 
         Raises:
-            UserError: no list there, one that can not be read whole, or a folder that holds other files, too: nothing may be
-                published past it.
+            UserError: the list does not exist, cannot be read completely, or its folder has other files, too. Nothing
+                may be published without the whole list.
         """
         if not where:
             return cls()
-        found: list[tuple[str, str]] = []
+        parsed: list[tuple[str, str]] = []
         for path in _files(where):
             wrong: list[str] = []
             for place, column, text in _entries(path):
                 try:
-                    found += _parsed(text) if column is None else _PARSED[column](text)
+                    parsed += _parsed(text) if column is None else _PARSED[column](text)
                 except ValueError as error:
                     wrong.append(f"{place}: {error}")
             if wrong:
                 more = [f"and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
                 raise UserError("\n".join([f"removal list {path}, {wrong[0]}", *wrong[1:_SHOWN], *more]))
-        return cls._of_parsed(found)
+        return cls._of_parsed(parsed)
 
 
 def digest(entries: Iterable[str]) -> str:
-    """One hash (32 hex digits) of the entries that concern a shard: the rest of the list makes nothing stale."""
+    """One hash (32 hex digits) of the entries that concern a shard. The rest of the list makes no file of it stale."""
     return hashlib.sha256(json.dumps(sorted(set(entries))).encode()).hexdigest()[:32]
 
 
@@ -128,17 +128,19 @@ def _files(where: str) -> list[UPath]:
     try:
         path = UPath(where)
         folder = path.is_dir()
-        # An object store may list the folder's own marker as if it lay in it.
-        found = [each for each in (path.iterdir() if folder else [path]) if each.exists()]
-    except Exception as error:  # of any file system's client
+        # An object store may list the folder's own marker as one of its files.
+        existing = [file for file in (path.iterdir() if folder else [path]) if file.exists()]
+    except Exception as error:  # every file system's client has its own
         raise UserError(f"removal list {where}: {error or type(error).__name__}") from error
-    files = [each for each in found if not folder or _suffix(each) in _SUFFIXES or not each.name.startswith(".")]
+    files = [file for file in existing if not folder or _suffix(file) in _SUFFIXES or not file.name.startswith(".")]
     if not files:
-        raise UserError(f"removal list {where}: not there; name a text or parquet file, or a folder of such")
-    for each in files if folder else ():
-        if _suffix(each) not in _SUFFIXES:
-            raise UserError(f"removal list {each}: neither .txt nor .parquet; rename it, or move it out of the folder")
-    return sorted(files, key=lambda each: each.name)
+        raise UserError(
+            f"removal list {where}: does not exist or has no files; name a text or parquet file, or a folder of them"
+        )
+    for file in files if folder else ():
+        if _suffix(file) not in _SUFFIXES:
+            raise UserError(f"removal list {file}: neither .txt nor .parquet; rename it, or move it out of the folder")
+    return sorted(files, key=lambda file: file.name)
 
 
 def _suffix(path: UPath) -> str:
@@ -146,7 +148,7 @@ def _suffix(path: UPath) -> str:
 
 
 def _entries(path: UPath) -> Iterator[tuple[str, str | None, Any]]:
-    """Where in the file an entry stands, the parquet column that it stands in, and the entry."""
+    """Each entry: its place in the file, its parquet column, and its text."""
     try:
         content = path.read_bytes()
         if _suffix(path) == ".parquet":
@@ -154,9 +156,9 @@ def _entries(path: UPath) -> Iterator[tuple[str, str | None, Any]]:
             return
         lines = content.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise UserError(f"removal list {path}: can not be read: {error}") from None
+        raise UserError(f"removal list {path}: cannot be read: {error}") from None
     for number, line in enumerate(lines, start=1):
-        # A fragment's # follows the URL at once; a comment's stands at the beginning or behind a blank.
+        # The # of a URL's fragment has no blank before it; a comment's is at the beginning or after a blank.
         text = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
         if text:
             yield f"line {number}", None, text
@@ -165,7 +167,7 @@ def _entries(path: UPath) -> Iterator[tuple[str, str | None, Any]]:
 def _parquet_entries(path: UPath, table: pa.Table) -> Iterator[tuple[str, str | None, Any]]:
     known = [name for name in table.column_names if name.lower() in _COLUMNS]
     if not known:
-        raise UserError(f"removal list {path}: none of the columns URL, sample_id and domain (any casing)")
+        raise UserError(f"removal list {path}: it has none of the columns URL, sample_id and domain (any casing)")
     for name in known:
         for number, value in enumerate(table.column(name).to_pylist()):
             if value is not None:
@@ -173,40 +175,40 @@ def _parquet_entries(path: UPath, table: pa.Table) -> Iterator[tuple[str, str | 
 
 
 def _parsed(text: str, *, names: bool = False) -> list[tuple[str, str]]:
-    """What an entry may mean: kinds and canonical spellings. `names`: it stands for a URL, and so may be any name."""
+    """What an entry may mean: kinds and canonical spellings. `names`: it is in a column of URLs, so any name is one."""
     bare = text.strip()
     if _SAMPLE_ID.fullmatch(bare.lower()):
         return [("sample_id", bare.lower())]
     if not names and _LIKE_A_SAMPLE_ID.fullmatch(bare):
-        raise ValueError(f"{bare[:100]!r} is no sample_id, which has 32 hex digits, nor a domain")
-    found = []
+        raise ValueError(f"{bare[:100]!r} is neither a sample_id, which has 32 hex digits, nor a domain")
+    meanings = []
     has_scheme = _SCHEME.match(bare) is not None
     host, name = _canonical(bare)
     if not host and name.rpartition("/")[2] and not (has_scheme and _is_mistyped(bare)):
-        found.append(("name", name))
+        meanings.append(("name", name))
     if "/" in bare:
         host, url = _canonical(bare if has_scheme else f"http://{bare.removeprefix('//')}")
         if host:
-            found.append(("url", url))
+            meanings.append(("url", url))
     else:
         host, _ = _canonical(f"http://{bare.removeprefix('*').removeprefix('.')}/")
-        # A name without a folder may be one, too, but a mistyped domain must not pass for it.
-        found = [("domain", host), *found] if host else []
-    if not found:
+        # A file's name without a folder may look like a domain. A mistyped domain must not count as a name alone.
+        meanings = [("domain", host), *meanings] if host else []
+    if not meanings:
         raise ValueError(f"{bare[:100]!r} is neither a URL nor a sample_id nor a domain")
-    return found
+    return meanings
 
 
 def _parsed_sample_id(value: Any) -> list[tuple[str, str]]:
     text = str(value).strip().lower()
     if not _SAMPLE_ID.fullmatch(text):
-        raise ValueError(f"{text[:100]!r} is no sample_id: 32 hex digits")
+        raise ValueError(f"{text[:100]!r} is not a sample_id, which has 32 hex digits")
     return [("sample_id", text)]
 
 
 def _parsed_url(value: Any) -> list[tuple[str, str]]:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")  # noqa: TRY004  # a mistake in the list, like the others
+        raise ValueError(f"{value!r} is not text")  # noqa: TRY004  # a mistake in the list, like the others
     return _parsed(value, names=True)
 
 
@@ -214,10 +216,10 @@ def _parsed_domain(value: Any) -> list[tuple[str, str]]:
     """A domain, as such or as a URL of its front page."""
     text = str(value).strip()
     bare = re.sub(r"^(https?:)?//", "", text, flags=re.IGNORECASE).removesuffix("/")
-    found = [] if "/" in bare or not isinstance(value, str) else _parsed(bare)
-    domains = [(kind, entry) for kind, entry in found if kind == "domain"]
+    meanings = [] if "/" in bare or not isinstance(value, str) else _parsed(bare)
+    domains = [(kind, entry) for kind, entry in meanings if kind == "domain"]
     if not domains:
-        raise ValueError(f"{text[:100]!r} is no domain")
+        raise ValueError(f"{text[:100]!r} is not a domain")
     return domains
 
 
@@ -225,7 +227,7 @@ _PARSED: Final = {"sample_id": _parsed_sample_id, "url": _parsed_url, "domain": 
 
 
 def _is_mistyped(url: str) -> bool:
-    """Whether a text that begins as a URL is none; as a name it would match nothing, and what was meant be published."""
+    """Whether a text that begins like a URL is not one. As a name it would match no row, so all would be published."""
     if _OTHER_SCHEMES.match(url):
         return False
     try:
@@ -236,18 +238,18 @@ def _is_mistyped(url: str) -> bool:
 
 
 def _canonical(url: str) -> tuple[str, str]:
-    """Host, and the URL without scheme and fragment; where there is no such URL, no host and the text, quoted.
+    """The host, and the URL without scheme and fragment. For a text that is no such URL: no host, and the text, quoted.
 
-    The fetcher asks for a URL as it was found. Here spellings are one that RFC 3986, 6.2.2, has for equivalent.
+    Spellings that RFC 3986, 6.2.2, calls equivalent become one here. The fetcher requests a URL as the source has it.
     """
     url = _ESCAPE.sub(_unescaped, url)
     try:
         parsed = check_url(url)
     except RejectedError:
         return "", quote(url.strip(), safe="/%", errors="replace")
-    found = parsed.raw_host or ""
-    host = found.removesuffix(".")
-    return host, str(parsed).partition("://")[2].replace(found, host, 1)
+    raw_host = parsed.raw_host or ""
+    host = raw_host.removesuffix(".")
+    return host, str(parsed).partition("://")[2].replace(raw_host, host, 1)
 
 
 def _unescaped(escape: re.Match[str]) -> str:

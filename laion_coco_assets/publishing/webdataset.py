@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import pyarrow as pa
 from upath import UPath
 
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import Progress
+from laion_coco_assets.publishing.published_images import join_images
 from laion_coco_assets.store.atomic import atomically
 from laion_coco_assets.store.joining import Row, stage_rows
 from laion_coco_assets.store.store import ShardStore
 
-#: Raise it when the same stage files make other tars: those made before are then made again.
+#: Raise it when the same stage files give other tars. Older tars are then made again.
 _VERSION: Final = 1
 _SIGNATURE: Final = "laion_coco_assets WebDataset"
 _EXTENSIONS: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
@@ -28,29 +28,29 @@ _Sample = tuple[Row, str, str, bytes]
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of a shard: `written` is False where its tar was complete and unchanged, or would have no samples."""
+    """What became of a shard. `written` is False if its tar was complete and unchanged, or would have no samples."""
 
     samples: int
     written: bool
 
 
-def keep_one_stage(target: ShardStore, stage: Stage) -> None:
-    """Let no folder hold tars of two stages, whatever their shards: who trains on it could not tell them apart.
+def keep_one_stage(target: ShardStore, stage: StageName) -> None:
+    """Refuse a folder with tars of another stage, whatever their shards: users could not tell them apart.
 
-    One tar of this command tells for all. What else lies there is in the way of its own shard alone.
+    The first tar that this command wrote decides. Other files only matter to the shard whose tar has their name.
 
     Raises:
-        StoreError: the tars there are of another stage, or it can not be told what is there.
+        StoreError: the existing tars are of another stage, or the folder cannot be read.
     """
     if not target.root.is_dir():
         return
     try:
-        tars = sorted((each for each in target.root.iterdir() if each.suffix == ".tar"), key=lambda each: each.name)
+        tars = sorted((path for path in target.root.iterdir() if path.suffix == ".tar"), key=lambda path: path.name)
     except OSError as error:
-        raise StoreError(f"{target.root} can not be read: {error.strerror or error}") from error
+        raise StoreError(f"{target.root} cannot be read: {error.strerror or error}") from error
     for path in tars:
         try:
-            note = _found_note(path)
+            note = _existing_note(path)
         except (StoreError, OSError):
             continue
         if note is not None:
@@ -61,38 +61,38 @@ def keep_one_stage(target: ShardStore, stage: Stage) -> None:
 def export_fetched(store: ShardStore, shard: str, target: ShardStore, progress: Progress) -> Exported:
     """Like `export_shard`, of every image that was fetched: `.txt` has TEXT, empty where there is none, `.json` the row.
 
-    Removal lists speak of what is published, and take nothing out here.
+    Removal lists apply to what is published. They take nothing out here.
     """
-    info = store.need(Stage.FETCHED_IMAGES, shard)
-    count = sum(row["status"] == "ok" for row in stage_rows(store, Stage.FETCHED_IMAGES, shard, ["status"]))
-    note = _note(Stage.FETCHED_IMAGES, f"{info.content} alone")
-    return _export(Stage.FETCHED_IMAGES, _fetched(store, shard), count, note, shard, target, progress)
+    info = store.need(StageName.FETCHED_IMAGES, shard)
+    count = sum(row["status"] == "ok" for row in stage_rows(store, StageName.FETCHED_IMAGES, shard, ["status"]))
+    note = _note(StageName.FETCHED_IMAGES, f"{info.content} alone")
+    return _export(StageName.FETCHED_IMAGES, _fetched(store, shard), count, note, shard, target, progress)
 
 
 def export_shard(store: ShardStore, shard: str, target: ShardStore, progress: Progress) -> Exported:
-    """Write `<target>/<shard>.tar` of a shard's published rows, in their order; it appears at once and whole.
+    """Write `<target>/<shard>.tar` of a shard's published rows, in their order. It appears complete or not at all.
 
     A sample is `<sample_id>.jpg` (or png, webp, gif, avif), `.txt` with the top caption and `.json` with the row of
-    PUBLISHED. The same stage files make the same bytes. What they were is noted in the tar's global header, by which a
-    complete and unchanged one is known. A shard with nothing published has no tar, and loses the one it had.
+    PUBLISHED. The same stage files give the same bytes. The tar's global header records their contents, so a complete
+    and unchanged tar is recognised. A shard without published rows has no tar: an existing one is deleted.
 
     Raises:
-        StoreError: a stage file that is missing, damaged, or not of the images that are there now; a tar of another
-            origin or stage in the way; a target that can not be written to.
+        StoreError: a stage file is missing, damaged, or made from other images than the existing ones; a tar of another
+            origin or stage is in the way; or the target cannot be written to.
     """
-    published = store.need(Stage.PUBLISHED, shard)
-    images = store.need(Stage.FETCHED_IMAGES, shard)
-    if published.key.inputs.get(Stage.FETCHED_IMAGES) != images.content:
+    published = store.need(StageName.PUBLISHED, shard)
+    images = store.need(StageName.FETCHED_IMAGES, shard)
+    if published.key.inputs.get(StageName.FETCHED_IMAGES) != images.content:
         raise StoreError(
-            f"{store.path(Stage.PUBLISHED, shard)} was made from other images than those there now: "
+            f"{store.path(StageName.PUBLISHED, shard)} was made from other images than the existing ones: "
             f"run shard {shard} again first"
         )
-    note = _note(Stage.PUBLISHED, f"{published.content}, fetched_images {images.content}")
-    return _export(Stage.PUBLISHED, _published(store, shard), published.rows, note, shard, target, progress)
+    note = _note(StageName.PUBLISHED, f"{published.content}, fetched_images {images.content}")
+    return _export(StageName.PUBLISHED, _published(store, shard), published.rows, note, shard, target, progress)
 
 
 def _export(
-    stage: Stage,
+    stage: StageName,
     samples: Iterator[_Sample],
     count: int,
     note: str,
@@ -102,36 +102,36 @@ def _export(
 ) -> Exported:
     path = target.root / f"{shard}.tar"
     try:
-        found = _found_note(path)
-        if found is not None:
-            _keep_stage(path, found, stage)
+        existing = _existing_note(path)
+        if existing is not None:
+            _keep_stage(path, existing, stage)
         if not count:
             path.unlink(missing_ok=True)
-        elif found != note:
+        elif existing != note:
             progress.start("export", shard, count)
             _write(samples, note, path, progress)
             progress.finish()
             return Exported(count, written=True)
     except OSError as error:
-        raise StoreError(f"{path} can not be written: {error.strerror or error}") from error
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
     return Exported(count, written=False)
 
 
-def _note(stage: Stage, contents: str) -> str:
+def _note(stage: StageName, contents: str) -> str:
     return f"{_SIGNATURE} {_VERSION}: {stage} {contents}"
 
 
-def _keep_stage(path: UPath, note: str, stage: Stage) -> None:
+def _keep_stage(path: UPath, note: str, stage: StageName) -> None:
     made_of = note.partition(": ")[2].partition(" ")[0]
     if made_of != stage:
         raise StoreError(
-            f"{path} was made of {made_of}, and a folder holds tars of one stage: "
-            f"name another folder for those of {stage}, or delete the tars that are there"
+            f"{path} was made from {made_of}, and a folder holds tars of one stage: "
+            f"name another folder for those of {stage}, or delete the existing tars"
         )
 
 
-def _found_note(path: UPath) -> str | None:
-    """What the tar at `path` was made from; None without one. Raises StoreError for one that is not ours."""
+def _existing_note(path: UPath) -> str | None:
+    """The note of the tar at `path`; None without a tar. Raises StoreError if this command did not write the file."""
     if not path.exists():
         return None
     try:
@@ -145,30 +145,14 @@ def _found_note(path: UPath) -> str | None:
 
 
 def _fetched(store: ShardStore, shard: str) -> Iterator[_Sample]:
-    for batch in store.batches(Stage.FETCHED_IMAGES, shard):
+    for batch in store.batches(StageName.FETCHED_IMAGES, shard):
         for row, image in zip(batch.drop_columns(["image"]).to_pylist(), batch.column("image"), strict=True):
             if row["status"] == "ok":
                 yield row, row["TEXT"] or "", row["format"], image.as_py()
 
 
 def _published(store: ShardStore, shard: str) -> Iterator[_Sample]:
-    """Each published row with its image. Both files are in source order."""
-    images = _images(store, shard)
-    for row in stage_rows(store, Stage.PUBLISHED, shard):
-        for sample_id, format_, image in images:  # goes on behind the last match
-            if sample_id == row["sample_id"] and image.is_valid:
-                yield row, row["top_caption"], format_, image.as_py()
-                break
-        else:
-            raise StoreError(f"sample {row['sample_id']} is published in shard {shard}, but its image is not there")
-
-
-def _images(store: ShardStore, shard: str) -> Iterator[tuple[str, str, pa.BinaryScalar]]:
-    """Every fetched row's sample_id, format and image, which is copied only when it is asked for."""
-    names = ["sample_id", "format", "image"]
-    for batch in store.batches(Stage.FETCHED_IMAGES, shard, names):
-        sample_ids, formats, images = (batch.column(name) for name in names)
-        yield from zip(sample_ids.to_pylist(), formats.to_pylist(), images, strict=True)
+    return ((row, row["top_caption"], format_, image) for row, format_, image in join_images(store, shard))
 
 
 def _write(samples: Iterator[_Sample], note: str, path: UPath, progress: Progress) -> None:

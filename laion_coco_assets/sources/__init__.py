@@ -1,1 +1,1 @@
-"""Source shards: rows of one schema from parquet, a tar or a folder, with the images where the source has them."""
+"""Source shards: rows of one schema from parquet, tars or folders, with the images where the source brings them."""

@@ -1,1 +1,1 @@
-"""Stage files of a data folder: read, written whole, resumed, locked, deleted. Knows nothing of Dagster or models."""
+"""Stage files of a data folder: reading, writing whole, resuming, locking, deleting. Nothing here knows Dagster or models."""

@@ -1,4 +1,4 @@
-"""How a file appears at once and whole, on this machine or on any fsspec URL. Knows nothing of stages."""
+"""Writing a file so that it appears at once and whole, on this machine or on any fsspec URL. Nothing here knows stages."""
 
 import os
 import shutil
@@ -12,21 +12,21 @@ from typing import Final
 from upath import UPath
 
 _LOCAL: Final = ("", "file", "local")
-#: An object appears there only when its upload is complete, so no rename is needed.
+#: These show an object only when its upload is complete, so no rename is needed.
 _OBJECT_STORES: Final = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl")
 
 
 def is_local(path: UPath) -> bool:
-    """Whether it lies on this machine's own file system."""
+    """Whether the path lies on this machine's own file system."""
     return path.protocol in _LOCAL
 
 
 @contextmanager
 def atomically(path: UPath, scratch_in: UPath | None = None) -> Iterator[Path]:
-    """A local file to write; when the block ends normally it appears at `path`, else nothing does.
+    """A local file to write. When the block ends normally it appears at `path`; else nothing does.
 
-    It is written in a folder of its own below `scratch_in`, by default beside `path`, or for what is not local wherever
-    this machine keeps temporary files.
+    The local file lies in a folder of its own: below `scratch_in` (by default beside `path`) if that is on this machine,
+    else where this machine keeps temporary files.
     """
     scratch = _scratch_dir(path.parent if scratch_in is None else scratch_in)
     try:
@@ -38,7 +38,7 @@ def atomically(path: UPath, scratch_in: UPath | None = None) -> Iterator[Path]:
 
 
 def publish(local: Path, path: UPath) -> None:
-    """Make a local file appear at `path` at once and whole; the local one is gone afterwards."""
+    """Move a local file to `path`, where it appears at once and whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_local(path):
         with local.open("rb") as stream:
@@ -55,7 +55,7 @@ def publish(local: Path, path: UPath) -> None:
 
 
 def _scratch_dir(folder: UPath) -> Path:
-    """A local folder from which `publish` can move a file to `folder`'s file system at once."""
+    """A new local folder. `publish` can move a file from it into `folder` at once."""
     if is_local(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.path))

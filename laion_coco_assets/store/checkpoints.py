@@ -1,6 +1,6 @@
-"""Unfinished work on a stage of a shard: the parts that are on disk, in a folder that belongs to their key alone.
+"""Unfinished work on a stage of a shard: parts on disk, in a folder that belongs to their key alone.
 
-When parts are cut, and what becomes of them in the end, is `StageWriter`'s to say.
+`StageWriter` decides when a part is written, and merges the parts in the end.
 """
 
 import re
@@ -11,45 +11,45 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from laion_coco_assets.contract.stage_info import Replacing, StageKey, short_digest
+from laion_coco_assets.contract.stage_info import ReusedFile, StageKey, short_digest
 from laion_coco_assets.store.atomic import atomically
 from laion_coco_assets.store.encoding import encoding
 
-#: A checkpoint folder's name: shard, the digest of the file it belongs to, and of the selection when it replaces one.
+#: A checkpoint folder's name: the shard, the digest of the file to be made and, when it replaces another, that of the selection.
 CHECKPOINT: Final = re.compile(r"(?P<shard>.+)-(?P<file>[0-9a-f]{16})(\.[0-9a-f]{16})?", re.DOTALL)
 _PART: Final = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
 
 
 class Checkpoints:
-    """Parts of one file in the order of its rows. None are known before `resume` or `add`."""
+    """Parts of one file in the order of its rows. There are none before `resume` or `add`."""
 
-    def __init__(self, folder: UPath, key: StageKey, replacing: Replacing | None = None) -> None:
+    def __init__(self, folder: UPath, key: StageKey, replacing: ReusedFile | None = None) -> None:
         name = key.digest
         if replacing is not None:
             name = f"{short_digest(key.digest, replacing.content)}.{short_digest(replacing.selection)}"
         self._shard = key.shard
         self._parts: list[UPath] = []
-        #: Where the parts lie, below the `folder` of all checkpoints.
+        #: Where the parts lie, below the folder of all checkpoints.
         self.folder = folder / key.stage / f"{key.shard}-{name}"
-        #: In all parts together.
+        #: Rows in all parts together.
         self.rows = 0
 
     def resume(self) -> None:
-        """Take up whole parts of an earlier run, as far as they follow one another without a gap."""
+        """Take over the whole parts of an earlier run, up to the first gap."""
         if not self.folder.is_dir():
             return
-        for part in sorted(self.folder.iterdir(), key=lambda each: each.name):
-            named = _PART.fullmatch(part.name)
-            if named is None:
+        for part in sorted(self.folder.iterdir(), key=lambda path: path.name):
+            match = _PART.fullmatch(part.name)
+            if match is None:
                 continue
-            start, stop = int(named[1]), int(named[2])
+            start, stop = int(match[1]), int(match[2])
             if start != self.rows or not _has_rows(part, stop - start):
                 return
             self._parts.append(part)
             self.rows = stop
 
     def add(self, table: pa.Table) -> None:
-        """One more part, of the rows that follow."""
+        """Write one more part: the rows that follow."""
         stop = self.rows + table.num_rows
         part = self.folder / f"part-{self.rows:012d}-{stop:012d}.parquet"
         with atomically(part) as local:
@@ -58,26 +58,26 @@ class Checkpoints:
         self.rows = stop
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        """All parts' rows, at most `rows` at a time."""
+        """The rows of all parts, at most `rows` at a time."""
         for part in self._parts:
             with part.open("rb") as stream:
                 yield from pq.ParquetFile(stream).iter_batches(batch_size=rows)
 
     def remove(self) -> None:
-        """The whole folder: the file is there."""
+        """Delete the folder: the file is complete."""
         if self.folder.is_dir():
             self.folder.fs.rm(self.folder.path, recursive=True)
 
     def remove_strangers(self) -> None:
-        """Checkpoints of this shard's stage that nothing will ever resume: under other settings or inputs, or of a file
-        that is gone. Those of another selection stay: the same file may be made again from them."""
+        """Delete checkpoints of this shard's stage that nothing will resume: those under other settings or inputs, or of a
+        file that was replaced. Those of another selection stay: the same file may be made again from them."""
         if not self.folder.parent.is_dir():
             return
         for other in self.folder.parent.iterdir():
-            named = CHECKPOINT.fullmatch(other.name)
-            if named is None or named["shard"] != self._shard:
+            match = CHECKPOINT.fullmatch(other.name)
+            if match is None or match["shard"] != self._shard:
                 continue
-            if not self.folder.name.startswith(f"{named['shard']}-{named['file']}"):
+            if not self.folder.name.startswith(f"{match['shard']}-{match['file']}"):
                 other.fs.rm(other.path, recursive=True)
 
 

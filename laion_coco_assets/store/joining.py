@@ -1,4 +1,4 @@
-"""Walking stage files side by side: each is in source order, so a join needs one row of each in memory."""
+"""Joining stage files row by row. Each is in source order, so one row of each is in memory."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -18,10 +18,10 @@ def stage_rows(store: ShardStore, stage: str, shard: str, columns: Iterable[str]
 
 
 def joined(left: Iterable[Row], right: Iterable[Row]) -> Iterator[tuple[Row, Row | None]]:
-    """Each left row with the right row of the same `row`, or with None; both ascend by `row`.
+    """Each left row with the right row of the same `row`, or with None. Both sides must ascend by `row`.
 
     Raises:
-        StoreError: a right row has no left one: the two files were not made from each other.
+        StoreError: a right row has no left row: the one file was not made from the other.
     """
     rest = iter(right)
     waiting = next(rest, None)

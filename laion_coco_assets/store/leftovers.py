@@ -1,4 +1,4 @@
-"""What lies in a data folder and serves nothing any more. What is published, and its ledger, is never among it."""
+"""Files in a data folder that nothing needs any more. Published files and ledgers are never among them."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,21 +9,21 @@ from typing import Final
 
 from upath import UPath
 
-from laion_coco_assets.contract.schemas import SCHEMAS, Stage
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
 from laion_coco_assets.store.checkpoints import CHECKPOINT
 from laion_coco_assets.store.removed_shards import all_stages_locked, removal_times
 from laion_coco_assets.store.store import ShardStore
 
-#: Folders in which files are written before they appear, and objects that were uploaded beside their place.
+#: Folders in which files are written before they appear, and uploads that were not moved to their name yet.
 _TEMPORARY: Final = re.compile(r"\.writing-\w+|\..+\.[0-9a-f]{32}")
-_STAGES: Final = tuple(stage for stage in Stage if stage != Stage.PUBLISHED)
+_KEPT: Final = (StageName.PUBLISHED, LEDGER)
 
 
 class Kind(StrEnum):
     """Why something is not needed."""
 
-    CHECKPOINT = "checkpoint"  # of work that nobody went on with
+    CHECKPOINT = "checkpoint"  # of work that nobody resumed
     TEMPORARY = "temporary"  # of a process that died while it wrote
     REMOVED = "removed shard"
     OTHER_SETTINGS = "other settings"
@@ -31,62 +31,66 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that can go. `bytes` of all that is in it; `modified` in seconds since 1970, 0 where not known."""
+    """A file or folder that can be deleted. `bytes` counts all files in it; `modified` is in seconds since 1970, 0 if unknown."""
 
     kind: Kind
     path: UPath
     bytes: int
     modified: float
-    #: Whose runs may be using it, if it is a shard's.
+    #: The shard that it belongs to, whose runs may be using it; None for what belongs to no shard.
     shard: str | None
 
 
-def leftovers(store: ShardStore, before: float, wanted: Mapping[Stage, str] | None = None) -> Iterator[Leftover]:
-    """What can go, of each kind in order of names.
+def leftovers(store: ShardStore, before: float, wanted: Mapping[str, str] | None = None) -> Iterator[Leftover]:
+    """What can be deleted, each kind in order of names.
 
-    Nothing counts that was written to since `before` (seconds since 1970): a run that was killed later may be gone on
-    with, and a trial may be under way. Files of other settings are told by `wanted`, the fingerprints of a profile.
-    Of a removed shard all counts that was written before it was removed; what came later is of a shard that came back.
+    Of a removed shard that is everything written before the removal; what is newer belongs to a shard that came back.
+
+    Args:
+        store: where to look.
+        before: seconds since 1970. What was written to since then stays, unless its shard was removed: somebody may
+            still resume a run that was killed, and a trial may be in progress.
+        wanted: the fingerprints of a profile. With them, files of other settings can be deleted, too.
     """
     removed = removal_times(store)
     yield from _checkpoints(store, before, removed)
     yield from _temporary(store, before)
-    for stage in _STAGES:
+    for stage in (stage for stage in store.stages if stage not in _KEPT):
         for shard in store.shards(stage):
             if wanted is None and shard not in removed:
                 continue
-            found = _leftover(Kind.OTHER_SETTINGS, store.path(stage, shard), shard)
-            old = 0 < found.modified < before
-            if _was_removed(found, removed):
-                yield replace(found, kind=Kind.REMOVED)
-            elif wanted is not None and old and _has_other_settings(store, stage, shard, wanted[stage]):
-                yield found
+            leftover = _leftover(Kind.OTHER_SETTINGS, store.path(stage, shard), shard)
+            old = 0 < leftover.modified < before
+            if _was_removed(leftover, removed):
+                yield replace(leftover, kind=Kind.REMOVED)
+            elif wanted is not None and old and _has_other_settings(store, stage, shard, wanted.get(stage)):
+                yield leftover
 
 
 def _checkpoints(store: ShardStore, before: float, removed: Mapping[str, float]) -> Iterator[Leftover]:
-    for stage in SCHEMAS:
+    for stage in store.stages:
         for path in _entries(store.checkpoints / stage):
-            named = CHECKPOINT.fullmatch(path.name)
-            if named is None:
+            match = CHECKPOINT.fullmatch(path.name)
+            if match is None:
                 continue
-            found = _leftover(Kind.CHECKPOINT, path, named["shard"])
-            if _was_removed(found, removed):
-                yield replace(found, kind=Kind.REMOVED)
-            elif 0 < found.modified < before:
-                yield found
+            leftover = _leftover(Kind.CHECKPOINT, path, match["shard"])
+            if _was_removed(leftover, removed):
+                yield replace(leftover, kind=Kind.REMOVED)
+            elif 0 < leftover.modified < before:
+                yield leftover
 
 
-def _was_removed(found: Leftover, removed: Mapping[str, float]) -> bool:
-    return found.shard is not None and 0 < found.modified <= removed.get(found.shard, 0)
+def _was_removed(leftover: Leftover, removed: Mapping[str, float]) -> bool:
+    return leftover.shard is not None and 0 < leftover.modified <= removed.get(leftover.shard, 0)
 
 
 def _temporary(store: ShardStore, before: float) -> Iterator[Leftover]:
-    for folder in (store.root, *(store.root / stage for stage in SCHEMAS)):
+    for folder in (store.root, *(store.root / stage for stage in store.stages)):
         for path in _entries(folder):
             if _TEMPORARY.fullmatch(path.name):
-                found = _leftover(Kind.TEMPORARY, path, None)
-                if 0 < found.modified < before:
-                    yield found
+                leftover = _leftover(Kind.TEMPORARY, path, None)
+                if 0 < leftover.modified < before:
+                    yield leftover
 
 
 def delete(store: ShardStore, leftover: Leftover) -> bool:
@@ -113,21 +117,21 @@ def _modified(files: Iterable[UPath]) -> float:
 
 
 def _files(path: UPath) -> Iterator[UPath]:
-    """The path, and all that is below it."""
+    """The path, and everything below it."""
     yield path
     if path.is_dir():
         yield from path.rglob("*")
 
 
 def _entries(folder: UPath) -> list[UPath]:
-    return sorted(folder.iterdir(), key=lambda each: each.name) if folder.is_dir() else []
+    return sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else []
 
 
-def _has_other_settings(store: ShardStore, stage: Stage, shard: str, fingerprint: str) -> bool:
+def _has_other_settings(store: ShardStore, stage: str, shard: str, fingerprint: str | None) -> bool:
     try:
         info = store.info(stage, shard)
     except StoreUnavailableError:
         raise
     except StoreError:
-        return False  # damaged, or a stranger's: not for us to judge
-    return info is not None and info.key.fingerprint != fingerprint
+        return False  # damaged, or not written by this project: its settings are unknown
+    return info is not None and fingerprint is not None and info.key.fingerprint != fingerprint

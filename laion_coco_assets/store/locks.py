@@ -1,4 +1,4 @@
-"""Keeps processes on one machine apart, by lock files. On other file systems, and off POSIX, nothing does."""
+"""Lock files, which keep two processes on one machine from writing the same file. Elsewhere, and off POSIX, nothing does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ except ImportError:  # not POSIX: writers are not kept apart
 
 @contextmanager
 def locked(lock: UPath, written: UPath) -> Iterator[None]:
-    """Holds the lock file `lock`, whose holder alone writes `written`.
+    """Hold the lock file `lock`; only its holder writes `written`.
 
-    The operating system lets go of it when the process dies, however it dies.
+    The operating system releases the lock when the process dies, however it dies.
 
     Raises:
         StoreUnavailableError: another process holds it.

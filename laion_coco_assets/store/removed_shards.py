@@ -1,4 +1,4 @@
-"""Shards that were taken out: their files deleted, and a note that keeps the sensor from registering them again."""
+"""Shards that were removed: deleting their files, and a note for each that keeps the sensor from registering it again."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -6,19 +6,18 @@ from typing import Final
 
 from upath import UPath
 
-from laion_coco_assets.contract.schemas import SCHEMAS
 from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.store.checkpoints import CHECKPOINT
 from laion_coco_assets.store.store import ShardStore
 
-#: One empty file a shard: nothing to merge when two processes write at once.
+#: One empty file a shard, so two processes that write at once have nothing to merge.
 _NOTES: Final = ".removed"
 
 
 def removed_shards(store: ShardStore) -> frozenset[str]:
     """Shards that were removed and not added again."""
     folder = store.root / _NOTES
-    return frozenset(each.name for each in folder.iterdir()) if folder.is_dir() else frozenset()
+    return frozenset(note.name for note in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
 def removal_times(store: ShardStore) -> dict[str, float]:
@@ -27,7 +26,7 @@ def removal_times(store: ShardStore) -> dict[str, float]:
 
 
 def note_removed(store: ShardStore, shards: Iterable[str]) -> None:
-    """Remember that these shards are not to be registered by themselves."""
+    """Note that the sensor must not register these shards."""
     folder = store.root / _NOTES
     folder.mkdir(parents=True, exist_ok=True)
     for shard in shards:
@@ -35,43 +34,43 @@ def note_removed(store: ShardStore, shards: Iterable[str]) -> None:
 
 
 def note_added(store: ShardStore, shards: Iterable[str]) -> None:
-    """Forget that these shards were removed."""
+    """Delete the notes of these shards: they are back."""
     for shard in removed_shards(store).intersection(shards):
         (store.root / _NOTES / shard).unlink(missing_ok=True)
 
 
 def shard_files(store: ShardStore, shard: str) -> Iterator[UPath]:
-    """The shard's stage files, what is published first, and the folders of its checkpoints."""
-    for stage in reversed(SCHEMAS):
+    """The shard's stage files, published ones first, then the folders of its checkpoints."""
+    for stage in reversed(store.stages):
         path = store.path(stage, shard)
         if path.exists():
             yield path
-    for stage in SCHEMAS:
+    for stage in store.stages:
         folder = store.checkpoints / stage
-        for each in folder.iterdir() if folder.is_dir() else ():
-            named = CHECKPOINT.fullmatch(each.name)
-            if named and named["shard"] == shard:
-                yield each
+        for path in folder.iterdir() if folder.is_dir() else ():
+            match = CHECKPOINT.fullmatch(path.name)
+            if match and match["shard"] == shard:
+                yield path
 
 
 @contextmanager
 def all_stages_locked(store: ShardStore, shard: str) -> Iterator[None]:
-    """Keeps other processes on this machine from making any stage of the shard, and so from reading for it.
+    """Keep other processes on this machine from making any stage of the shard, and so from reading its files to do so.
 
     Raises:
-        StoreUnavailableError: one is making one of them.
+        StoreUnavailableError: a process is making one of the stages.
     """
     with ExitStack() as locks:
-        for stage in SCHEMAS:
+        for stage in store.stages:
             locks.enter_context(store.lock(StageKey(stage, shard, "")))
         yield
 
 
 def delete_files(store: ShardStore, shard: str) -> int:
-    """Delete the shard's stage files, its ledger and its checkpoints; returns how many there were.
+    """Delete the shard's stage files, its ledger and its checkpoints; returns how many were deleted.
 
     Raises:
-        StoreUnavailableError: a process on this machine is writing one of them; nothing was deleted then.
+        StoreUnavailableError: a process on this machine is writing one of them. Nothing was deleted.
     """
     with all_stages_locked(store, shard):
         count = 0

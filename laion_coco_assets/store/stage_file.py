@@ -1,4 +1,4 @@
-"""One stage's file of one shard, for reading: what it says of itself, and its rows. Nothing is written here."""
+"""Reading one stage's file of one shard: its metadata and its rows. Nothing is written here."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,24 +8,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from laion_coco_assets.contract.schemas import LEDGER, Stage
 from laion_coco_assets.contract.stage_info import StageInfo, StageKey
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
 from laion_coco_assets.errors import StoreError, StoreUnavailableError, may_pass_by_itself
 
 
 @dataclass(frozen=True)
 class StageFile:
-    """Where it lies; whether it is there is found out when it is read."""
+    """Where the file lies. Whether it exists shows when it is read."""
 
     path: UPath
     stage: str
     shard: str
 
     def info(self) -> StageInfo | None:
-        """What the file says of itself; None when there is none.
+        """What the file's metadata tells; None when the file does not exist.
 
         Raises:
-            StoreError: the file is damaged, or not this project's.
+            StoreError: the file is damaged, or was not written by this project.
         """
         if not self.path.exists():
             return None
@@ -33,10 +33,10 @@ class StageFile:
             return StageInfo.of(file, self.path)
 
     def need(self) -> StageInfo:
-        """Like `info`, for a file that must be there.
+        """Like `info`, for a file that must exist.
 
         Raises:
-            StoreError: no such file, or a damaged one.
+            StoreError: the file does not exist, or is damaged.
         """
         info = self.info()
         if info is None:
@@ -44,7 +44,7 @@ class StageFile:
         return info
 
     def usable_info(self) -> StageInfo | None:
-        """Like `info`, for a file that is made anew when it is damaged: None then, too.
+        """Like `info`, but also None for a damaged file: it is made again.
 
         Raises:
             StoreUnavailableError: its file system failed.
@@ -57,7 +57,7 @@ class StageFile:
             return None
 
     def is_complete(self, key: StageKey) -> bool:
-        """Whether the file is there and was made with these settings from these inputs."""
+        """Whether the file exists and was made with these settings from these inputs."""
         info = self.usable_info()
         return info is not None and info.key == key
 
@@ -66,7 +66,7 @@ class StageFile:
         """The file, for reading.
 
         Raises:
-            StoreError: no such file, or not parquet.
+            StoreError: the file does not exist, or is not parquet.
             StoreUnavailableError: its file system failed.
         """
         try:
@@ -89,10 +89,10 @@ class StageFile:
             yield from file.iter_batches(batch_size=rows, columns=None if columns is None else list(columns))
 
     def _missing(self) -> StoreError:
-        return StoreError(f"{self.path} is not there: materialise {self.stage} of shard {self.shard} first")
+        return StoreError(f"{self.path} does not exist: materialise {self.stage} of shard {self.shard} first")
 
     def _unreadable(self, how: str, error: Exception) -> StoreError:
         if isinstance(error, OSError) and may_pass_by_itself(error):
             return StoreUnavailableError(f"{self.path}: {how}, or its file system failed ({error})")
-        stage = Stage.PUBLISHED if self.stage == LEDGER else self.stage  # which writes it
+        stage = StageName.PUBLISHED if self.stage == LEDGER else self.stage  # the stage that writes the file
         return StoreError(f"{self.path}: {how} ({error}); delete it and run {stage} again")

@@ -1,8 +1,8 @@
-"""The shard store: where all stages' files of a data folder lie. How one is read, written or locked stands in the
-modules it brings together: `stage_file`, `writer`, `checkpoints`, `locks`.
+"""The shard store: where all stages' files of a data folder lie.
+
+How a file is read, written or locked is in the modules that it brings together: `stage_file`, `writer`, `checkpoints`, `locks`.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from laion_coco_assets.contract.stage_info import Replacing, StageInfo, StageKey
+from laion_coco_assets.contract.stage_info import ReusedFile, StageInfo, StageKey
+from laion_coco_assets.contract.stage_names import STAGE_FOLDERS
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.store.atomic import is_local
 from laion_coco_assets.store.checkpoints import Checkpoints
@@ -22,22 +23,23 @@ from laion_coco_assets.store.stage_file import StageFile
 from laion_coco_assets.store.writer import StageWriter
 
 _CHECKPOINTS: Final = ".checkpoints"
-_WILDCARD: Final = re.compile(r"[*?\[]")
 
 
 class ShardStore:
     """Stage files under one folder, local or on any fsspec URL."""
 
-    def __init__(self, data_dir: str | Path | UPath) -> None:
+    def __init__(self, data_dir: str | Path | UPath, extension_stages: Iterable[str] = ()) -> None:
         self.root = UPath(data_dir)
+        #: Folders that hold a file for each shard, in the order in which they are written.
+        self.stages: tuple[str, ...] = (*STAGE_FOLDERS, *extension_stages)
         try:
-            self.root.fs  # noqa: B018 - an unknown protocol or a missing client shows here, not at the first file
+            self.root.fs  # noqa: B018  # an unknown protocol or a missing client fails here, not at the first file
         except (ValueError, ImportError) as error:
             raise StoreError(f"data dir {data_dir}: {error}") from None
 
     @property
     def checkpoints(self) -> UPath:
-        """Where unfinished work lies, a folder a stage."""
+        """Where unfinished work lies: one folder for each stage."""
         return self.root / _CHECKPOINTS
 
     def path(self, stage: str, shard: str) -> UPath:
@@ -45,7 +47,7 @@ class ShardStore:
         return self.root / stage / f"{shard}.parquet"
 
     def file(self, stage: str, shard: str) -> StageFile:
-        """A stage's file for a shard, whether it is there or not."""
+        """A stage's file for a shard, whether it exists or not."""
         return StageFile(self.path(stage, shard), stage, shard)
 
     @property
@@ -53,40 +55,31 @@ class ShardStore:
         """Whether the files lie on this machine's own file system."""
         return is_local(self.root)
 
-    def sql_path(self, stage: str, shard: str) -> str:
-        """The file's path as DuckDB names it."""
-        path = self.path(stage, shard)
-        return path.path if self.is_local else f"{path.protocol}://{path.path}"
-
-    def sql_pattern(self, stage: str, shard: str) -> str:
-        """What DuckDB reads the file by, and no other; elsewhere than locally, `root.fs` must be registered with it."""
-        return _WILDCARD.sub(r"[\g<0>]", self.sql_path(stage, shard))
-
     def shards(self, stage: str) -> list[str]:
         """Shards that have a file of this stage, in order."""
         folder = self.root / stage
         if not folder.is_dir():
             return []
-        return sorted(each.name.removesuffix(".parquet") for each in folder.iterdir() if each.name.endswith(".parquet"))
+        return sorted(file.name.removesuffix(".parquet") for file in folder.iterdir() if file.name.endswith(".parquet"))
 
     def info(self, stage: str, shard: str) -> StageInfo | None:
-        """What the file says of itself; None when there is none.
+        """What the file's metadata tells; None when the file does not exist.
 
         Raises:
-            StoreError: the file is damaged, or not this project's.
+            StoreError: the file is damaged, or was not written by this project.
         """
         return self.file(stage, shard).info()
 
     def need(self, stage: str, shard: str) -> StageInfo:
-        """Like `info`, for a file that must be there.
+        """Like `info`, for a file that must exist.
 
         Raises:
-            StoreError: no such file, or a damaged one.
+            StoreError: the file does not exist, or is damaged.
         """
         return self.file(stage, shard).need()
 
     def usable_info(self, stage: str, shard: str) -> StageInfo | None:
-        """Like `info`, for a file that is made anew when it is damaged: None then, too.
+        """Like `info`, but also None for a damaged file: it is made again.
 
         Raises:
             StoreUnavailableError: its file system failed.
@@ -94,11 +87,11 @@ class ShardStore:
         return self.file(stage, shard).usable_info()
 
     def is_complete(self, key: StageKey) -> bool:
-        """Whether the file is there and was made with these settings from these inputs."""
+        """Whether the file exists and was made with these settings from these inputs."""
         return self.file(key.stage, key.shard).is_complete(key)
 
     def made_from_other(self, key: StageKey) -> bool:
-        """Whether a file is there that was made from other inputs than the key's."""
+        """Whether the file exists and was made from other inputs than the key's."""
         try:
             info = self.info(key.stage, key.shard)
         except StoreError:
@@ -106,10 +99,10 @@ class ShardStore:
         return info is not None and info.key.inputs != key.inputs
 
     def open(self, stage: str, shard: str) -> AbstractContextManager[pq.ParquetFile]:
-        """The stage's file, for reading.
+        """Open the stage's file for reading.
 
         Raises:
-            StoreError: no such file, or not parquet.
+            StoreError: the file does not exist, or is not parquet.
             StoreUnavailableError: its file system failed.
         """
         return self.file(stage, shard).open()
@@ -120,11 +113,14 @@ class ShardStore:
         """The file's rows in order, at most `rows` at a time."""
         return self.file(stage, shard).batches(columns, rows)
 
-    def write(self, key: StageKey, replacing: Replacing | None = None, *, keep_others: bool = False) -> StageWriter:
+    def write(
+        self, key: StageKey, schema: pa.Schema, replacing: ReusedFile | None = None, *, keep_others: bool = False
+    ) -> StageWriter:
         """A writer for the stage's file; a context manager, see `StageWriter`."""
         return StageWriter(
             self.file(key.stage, key.shard),
             key,
+            schema,
             Checkpoints(self.checkpoints, key, replacing),
             self.lock(key),
             replacing,
@@ -132,24 +128,20 @@ class ShardStore:
         )
 
     def prepare(self) -> None:
-        """Make sure now that the folder can be written to, not after hours of work.
+        """Make sure that the folder can be written to, before hours of work.
 
         Raises:
-            StoreError: it can not.
+            StoreError: it cannot.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except Exception as error:  # of any file system's client
-            raise StoreError(f"data dir {self.root} can not be written to: {error or type(error).__name__}") from error
-
-    def checkpoint_dir(self, key: StageKey, replacing: Replacing | None = None) -> UPath:
-        """Where the parts of unfinished work for this key lie."""
-        return Checkpoints(self.checkpoints, key, replacing).folder
+            raise StoreError(f"data dir {self.root} cannot be written to: {error or type(error).__name__}") from error
 
     def lock(self, key: StageKey) -> AbstractContextManager[None]:
-        """Keeps a second process on this machine from writing the same stage of the same shard; see `locked`.
+        """A lock that keeps other processes on this machine from writing the same stage of the same shard; see `locked`.
 
         Raises:
-            StoreUnavailableError: when it is entered, and one is writing it.
+            StoreUnavailableError: on entering, when another process is writing it.
         """
         return locked(self.checkpoints / key.stage / f"{key.shard}.lock", self.path(key.stage, key.shard))

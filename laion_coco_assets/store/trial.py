@@ -1,18 +1,17 @@
-"""A trial: a run that takes the first samples of its shards only, said by a tag of the run.
+"""A trial: a run that takes only the first samples of each shard, as a tag of the run asks.
 
-Such a run's settings are the profile's with `fetch.max_samples`, so what it makes has fingerprints of its own: a run
-without the tag makes it anew, as after any other change of a setting.
+Its settings are the profile's with `fetch.max_samples`, so its files have fingerprints of their own. A run without the
+tag makes them again, as after any other change of a setting.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from laion_coco_assets.contract.profile import MOST_SAMPLES, Profile
-from laion_coco_assets.contract.schemas import SCHEMAS, Stage
 from laion_coco_assets.errors import StoreError, UserError
 from laion_coco_assets.store.store import ShardStore
 
-#: A tag, not configuration: it holds for all stages and checks of a run, and of a backfill.
+#: A tag, not configuration: it applies to all stages and checks of a run, and to all runs of a backfill.
 MAX_SAMPLES_TAG: Final = "laion_coco/max_samples"
 _SHOWN: Final = 40  # characters of a wrong value
 
@@ -21,37 +20,37 @@ def profile_of_run(profile: Profile, tags: Mapping[str, str]) -> Profile:
     """The profile, or the one for a trial when the run's tags ask for one.
 
     Raises:
-        UserError: the tag's value is no number of samples.
+        UserError: the tag's value is not a number of samples.
     """
-    said = tags.get(MAX_SAMPLES_TAG)
-    if said is None:
+    value = tags.get(MAX_SAMPLES_TAG)
+    if value is None:
         return profile
-    digits = said.isascii() and said.isdecimal() and len(said) <= len(str(MOST_SAMPLES))
-    if not (digits and int(said)):
-        shown = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+    digits = value.isascii() and value.isdecimal() and len(value) <= len(str(MOST_SAMPLES))
+    if not (digits and int(value)):
+        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
         raise UserError(f"tag {MAX_SAMPLES_TAG}: must be a number of samples from 1 to {MOST_SAMPLES}, not {shown!r}")
-    return profile.capped(int(said))
+    return profile.capped(int(value))
 
 
-def profile_of_file(store: ShardStore, stage: Stage, shard: str, profile: Profile) -> Profile:
-    """The profile, or the one for a trial when the file there was made in one."""
+def profile_of_file(store: ShardStore, stage: str, shard: str, profile: Profile) -> Profile:
+    """The profile, or the one for a trial when a trial made the existing file."""
     try:
         info = store.info(stage, shard)
     except StoreError:
-        return profile  # damaged: no trial of ours
+        return profile  # damaged: whether a trial made it is unknown
     cap = None if info is None else info.metadata.get("max_samples")
     return profile.capped(cap) if isinstance(cap, int) else profile
 
 
 def keep_whole(store: ShardStore, shard: str, profile: Profile) -> None:
-    """Let no trial take the place of any file of a whole shard, which may have taken days.
+    """Refuse a trial that would replace a file of a whole shard, which may have taken days to make.
 
     Raises:
-        StoreError: it would.
+        StoreError: the trial would replace one.
     """
     if profile.fetch.max_samples is None:
         return
-    for stage in SCHEMAS:
+    for stage in store.stages:
         info = store.usable_info(stage, shard)
         if info is not None and "max_samples" not in info.metadata:
             raise StoreError(

@@ -1,4 +1,4 @@
-"""Making a stage file: rows are kept in checkpoints until the last one is there, then merged into the whole file."""
+"""Writing a stage file: rows go to checkpoints until the last one has come, then they are merged into the whole file."""
 
 import time
 from contextlib import AbstractContextManager, ExitStack
@@ -8,8 +8,7 @@ from typing import Any, Final, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from laion_coco_assets.contract.schemas import SCHEMAS
-from laion_coco_assets.contract.stage_info import Replacing, StageKey, file_metadata
+from laion_coco_assets.contract.stage_info import ReusedFile, StageKey, file_metadata
 from laion_coco_assets.store.atomic import atomically
 from laion_coco_assets.store.checkpoints import Checkpoints
 from laion_coco_assets.store.encoding import HashingSink, encoding, row_group_rows, row_groups
@@ -23,22 +22,23 @@ _CHECKPOINT_SECONDS: Final = 20.0
 class StageWriter:
     """Takes a stage's rows in order and leaves a whole file or, when interrupted, checkpoints.
 
-    >>> with store.write(key) as writer:
+    >>> with store.write(key, schema) as writer:
     ...     for rows in work(skip=writer.done):
     ...         writer.append(rows)
 
     Leaving the block normally merges and publishes the file. Leaving it by any exception, Ctrl-C included, keeps what
-    was appended; the next writer of the same key starts with `done` rows. With `replacing`, a complete file stays as
-    it is until the new one takes its place. Unfinished work under other settings or inputs is removed, unless `keep_others`.
+    was appended; the next writer of the same key resumes with `done` rows. With `replacing`, a complete file stays until
+    the new one takes its place. Unfinished work under other settings or inputs is deleted, unless `keep_others`.
     """
 
     def __init__(
         self,
         file: StageFile,
         key: StageKey,
+        schema: pa.Schema,
         checkpoints: Checkpoints,
         lock: AbstractContextManager[None],
-        replacing: Replacing | None = None,
+        replacing: ReusedFile | None = None,
         *,
         keep_others: bool = False,
     ) -> None:
@@ -49,22 +49,22 @@ class StageWriter:
         self._replacing = replacing
         self._keep_others = keep_others
         self._metadata: dict[str, Any] = {}
-        self._schema = SCHEMAS[key.stage]
+        self._schema = schema
         self._buffer: list[pa.RecordBatch] = []
         self._flushed_at = 0.0
         self._held = ExitStack()
-        #: Whether the file was there, or replaced, when the lock was had: nothing is left to do or may be appended.
+        #: Whether the file was complete, or already replaced, when the lock was taken: nothing may be appended then.
         self.complete = False
 
     @property
     def done(self) -> int:
-        """Rows appended so far, those of earlier runs included."""
+        """Rows appended so far, including those of earlier runs."""
         return self._checkpoints.rows + self._waiting
 
     @property
     def _waiting(self) -> int:
         """Rows that are in no checkpoint yet."""
-        return sum(int(each.num_rows) for each in self._buffer)
+        return sum(int(batch.num_rows) for batch in self._buffer)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -94,16 +94,16 @@ class StageWriter:
         return self._replacing is None or self._file.need().content != self._replacing.content
 
     def describe(self, **metadata: Any) -> None:
-        """More of what the file will say of itself."""
+        """Add to the file's metadata."""
         self._metadata |= metadata
 
     def append(self, rows: list[dict[str, Any]] | pa.RecordBatch) -> None:
-        """Rows that follow those appended before. They are safe on disk within 20 s or 500 rows."""
+        """Append the rows that follow. They are safe on disk within 20 s or 500 rows."""
         batch = rows if isinstance(rows, pa.RecordBatch) else pa.RecordBatch.from_pylist(rows, schema=self._schema)
         if batch.num_rows == 0:
             return
         self._buffer.append(batch)
-        size = sum(each.nbytes for each in self._buffer)
+        size = sum(buffered.nbytes for buffered in self._buffer)
         old = time.monotonic() - self._flushed_at > _CHECKPOINT_SECONDS
         if self._waiting >= _CHECKPOINT_ROWS or size >= _CHECKPOINT_BYTES or old:
             self._flush()
@@ -122,6 +122,6 @@ class StageWriter:
             with pq.ParquetWriter(sunk, self._schema, **encoding(self._schema), write_page_checksum=True) as writer:
                 for table in row_groups(batches, self._schema):
                     writer.write_table(table, row_group_size=table.num_rows)
-                    del table  # before the next is put together
+                    del table  # before the next one is combined
                 writer.add_key_value_metadata(file_metadata(self._key, sink.hexdigest(), self._metadata))
         self._checkpoints.remove()

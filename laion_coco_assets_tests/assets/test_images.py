@@ -13,15 +13,15 @@ from PIL import Image
 
 from laion_coco_assets.assets.blip_candidates import caption_shard
 from laion_coco_assets.assets.clip_l_top5 import rank_shard
-from laion_coco_assets.assets.images import OkImage, ok_image_rows, ok_images, ok_images_with
+from laion_coco_assets.captioning.blip_captioner import BlipCaptioner
+from laion_coco_assets.captioning.clip_ranker import ClipRanker
 from laion_coco_assets.captioning.device import resolve_device
 from laion_coco_assets.captioning.loading import load_blip, load_clip
-from laion_coco_assets.captioning.sampler import Captioner
-from laion_coco_assets.captioning.scorer import Scorer
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.images.decode import decode_rgb
+from laion_coco_assets.stages.images import OkImage, ok_image_rows, ok_images, ok_images_with
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets_tests.conftest import DemoRun
 
@@ -47,7 +47,7 @@ class Thumbnails:
 
 
 def expected(demo: DemoRun, shard: str) -> list[tuple[int, list[Any]]]:
-    rows = stage_rows(demo.store, Stage.FETCHED_IMAGES, shard)
+    rows = stage_rows(demo.store, StageName.FETCHED_IMAGES, shard)
     return [
         (row["row"], np.asarray(decode_rgb(row["image"]).resize((2, 2))).tolist())
         for row in rows
@@ -73,7 +73,7 @@ def test_threads_and_window_do_not_show(demo: DemoRun, threads: int) -> None:
 
 def test_the_next_images_are_made_while_one_is_in_use_and_no_more_than_the_window(demo: DemoRun) -> None:
     model, shard = Thumbnails(threads=2), demo.shards[0]
-    with closing(ok_images_with(demo.store, Stage.BLIP_CANDIDATES, shard, model, window=6)) as images:
+    with closing(ok_images_with(demo.store, StageName.BLIP_CANDIDATES, shard, model, window=6)) as images:
         for number, _ in enumerate(islice(images, 10)):
             with model.changed:
                 assert model.changed.wait_for(lambda wanted=number + 7: model.prepared == wanted, WAIT_S)
@@ -95,17 +95,17 @@ def rows_of(parts: Iterator[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def test_the_models_threads_do_not_show_in_a_stage(demo: DemoRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """With four threads that prepare and other batches: the rows that the stage's file has."""
     profile, shard = load_profile("demo"), demo.shards[0]
-    monkeypatch.setattr(Captioner, "threads", 4)
-    monkeypatch.setattr(Scorer, "threads", 4)
-    captioner = Captioner(load_blip(profile.caption.model, CPU, torch.float32), profile.caption, batch_size=3)
-    captioned = list(stage_rows(demo.store, Stage.BLIP_CANDIDATES, shard))
+    monkeypatch.setattr(BlipCaptioner, "threads", 4)
+    monkeypatch.setattr(ClipRanker, "threads", 4)
+    captioner = BlipCaptioner(load_blip(profile.caption.model, CPU, torch.float32), profile.caption, batch_size=3)
+    captioned = list(stage_rows(demo.store, StageName.BLIP_CANDIDATES, shard))
     assert [
         (row["sample_id"], list(row["captions"]), list(row["multiplicities"]), row["reason"])
         for row in rows_of(caption_shard(demo.store, shard, captioner, window=5, done=30))
     ] == [(row["sample_id"], row["captions"], row["multiplicities"], row["reason"]) for row in captioned[30:]]
-    scorer = Scorer(load_clip(profile.rank.model, CPU, torch.float32), 4)
-    ranked = list(stage_rows(demo.store, Stage.CLIP_L_TOP5, shard))
-    ours = rows_of(rank_shard(demo.store, shard, scorer, profile.rank.keep, batch_size=5, done=30))
+    ranker = ClipRanker(load_clip(profile.rank.model, CPU, torch.float32), 4)
+    ranked = list(stage_rows(demo.store, StageName.CLIP_L_TOP5, shard))
+    ours = rows_of(rank_shard(demo.store, shard, ranker, profile.rank.keep, batch_size=5, done=30))
     assert [(row["sample_id"], row["top_captions"]) for row in ours] == [
         (row["sample_id"], row["top_captions"]) for row in ranked[30:]
     ]
@@ -115,7 +115,7 @@ def test_images_that_can_not_be_decoded_any_more_keep_their_place(
     demo: DemoRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile, shard = load_profile("demo"), demo.shards[0]
-    ids = [row["sample_id"] for row in stage_rows(demo.store, Stage.BLIP_CANDIDATES, shard)]
+    ids = [row["sample_id"] for row in stage_rows(demo.store, StageName.BLIP_CANDIDATES, shard)]
     seen = iter(range(len(ids)))
     whole = decode_rgb
 
@@ -125,11 +125,11 @@ def test_images_that_can_not_be_decoded_any_more_keep_their_place(
         return whole(data)
 
     monkeypatch.setattr("laion_coco_assets.images.decode.decode_rgb", damaged)
-    captioner = Captioner(load_blip(profile.caption.model, CPU, torch.float32), profile.caption, batch_size=4)
+    captioner = BlipCaptioner(load_blip(profile.caption.model, CPU, torch.float32), profile.caption, batch_size=4)
     rows = rows_of(caption_shard(demo.store, shard, captioner, window=4, done=30))
     assert [row["sample_id"] for row in rows] == ids[30:]
     assert [place for place, row in enumerate(rows) if row["reason"] == "decode_error"] == [0, 2, 3, len(rows) - 1]
     seen = iter(range(len(ids)))
-    scorer = Scorer(load_clip(profile.rank.model, CPU, torch.float32))
-    with pytest.raises(StoreError, match=rf"sample {ids[0]}: .* its image can not be decoded"):
-        rows_of(rank_shard(demo.store, shard, scorer, profile.rank.keep, batch_size=8, done=0))
+    ranker = ClipRanker(load_clip(profile.rank.model, CPU, torch.float32))
+    with pytest.raises(StoreError, match=rf"sample {ids[0]}: .* its image cannot be decoded"):
+        rows_of(rank_shard(demo.store, shard, ranker, profile.rank.keep, batch_size=8, done=0))

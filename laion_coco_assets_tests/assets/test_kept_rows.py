@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_coco_assets.assets.kept_rows import in_order
-from laion_coco_assets.captioning.sampler import Captioner
-from laion_coco_assets.captioning.scorer import Scorer
+from laion_coco_assets.captioning.blip_captioner import BlipCaptioner
+from laion_coco_assets.captioning.clip_ranker import ClipRanker
 from laion_coco_assets.cli.runner import ShardOutcome, run_shards
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.settings import Settings
+from laion_coco_assets.stages.row_order import merged
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.assets.test_refetch import Web
@@ -27,7 +27,7 @@ from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer
 
 ROWS = 24
 ILL = set(range(0, ROWS, 3))
-MODELS = (Stage.BLIP_CANDIDATES, Stage.CLIP_L_TOP5, Stage.RN50X64_FINAL)
+MODELS = (StageName.BLIP_CANDIDATES, StageName.CLIP_L_TOP5, StageName.RN50X64_FINAL)
 
 
 def run(settings: Settings, progress: NoProgress | None = None, **arguments: Any) -> ShardOutcome:
@@ -53,7 +53,7 @@ def asked_again(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         )
         assert run(settings).ok
         web.healed = True
-        fetch = Stage.FETCHED_IMAGES
+        fetch = StageName.FETCHED_IMAGES
         assert run(settings, stages=(fetch,), config={fetch: {"retry": ["transient"]}}).ok
         yield settings
 
@@ -76,7 +76,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return count
 
-    for kind in (Captioner, Scorer):
+    for kind in (BlipCaptioner, ClipRanker):
         monkeypatch.setattr(kind, "prepare", counted(kind, kind.prepare))  # type: ignore[attr-defined]
     return counts
 
@@ -88,13 +88,13 @@ def of_stage(settings: Settings, stage: str) -> dict[int, dict[str, Any]]:
 def test_the_models_see_the_new_images_alone(copy: Settings, seen: Counter[str]) -> None:
     store = ShardStore(copy.data_dir)
     # What no model would say, so that it is seen to be kept and not made again.
-    tamper(store, Stage.CLIP_L_TOP5, rows(first(alt_text_score=0.123)), "s")
+    tamper(store, StageName.CLIP_L_TOP5, rows(first(alt_text_score=0.123)), "s")
     before = {stage: of_stage(copy, stage) for stage in MODELS}
     files = {stage: store.need(stage, "s") for stage in MODELS}
     assert set(before[MODELS[0]]) == set(range(ROWS)) - ILL
     outcome = run(copy)
     assert outcome.ok, outcome
-    assert seen == {"Captioner": len(ILL), "Scorer": 2 * len(ILL)}
+    assert seen == {"BlipCaptioner": len(ILL), "ClipRanker": 2 * len(ILL)}
     for stage in MODELS:
         after = of_stage(copy, stage)
         assert list(after) == list(range(ROWS))
@@ -102,14 +102,16 @@ def test_the_models_see_the_new_images_alone(copy: Settings, seen: Counter[str])
         now = store.need(stage, "s").metadata
         assert (now["rows_kept"], now["extends"]) == (ROWS - len(ILL), [files[stage].content])
         assert outcome.metadata[stage]["rows_kept"] == ROWS - len(ILL)
-    assert store.need(Stage.PUBLISHED, "s").rows == ROWS
+    assert store.need(StageName.PUBLISHED, "s").rows == ROWS
 
 
 def test_on_another_device_all_is_made_again(copy: Settings, seen: Counter[str]) -> None:
-    tamper(ShardStore(copy.data_dir), Stage.BLIP_CANDIDATES, metadata(device="NVIDIA H200 bfloat16"), "s")
-    stages = (Stage.FETCHED_IMAGES, *MODELS[:2])
+    tamper(ShardStore(copy.data_dir), StageName.BLIP_CANDIDATES, metadata(device="NVIDIA H200 bfloat16"), "s")
+    stages = (StageName.FETCHED_IMAGES, *MODELS[:2])
     assert run(copy, stages=stages).ok
-    assert seen == {"Captioner": ROWS, "Scorer": ROWS}, "the ranker's rows were made of candidates that are gone"
+    assert seen == {"BlipCaptioner": ROWS, "ClipRanker": ROWS}, (
+        "the ranker's rows were made of candidates that are gone"
+    )
     assert not any("extends" in ShardStore(copy.data_dir).need(stage, "s").metadata for stage in stages)
 
 
@@ -123,7 +125,7 @@ class Failing(NoProgress):
         self.now = stage
 
     def advance(self, rows: int) -> None:
-        self.rows -= rows if self.now == Stage.BLIP_CANDIDATES else 0
+        self.rows -= rows if self.now == StageName.BLIP_CANDIDATES else 0
         if self.rows < 0:
             raise RuntimeError("the power went")
 
@@ -131,20 +133,20 @@ class Failing(NoProgress):
 def test_one_that_broke_off_goes_on_to_the_same_file(copy: Settings, tmp_path: Path) -> None:
     whole = copy.model_copy(update={"data_dir": str(tmp_path / "whole")})
     shutil.copytree(copy.data_dir, whole.data_dir)
-    stages = (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES)
+    stages = (StageName.FETCHED_IMAGES, StageName.BLIP_CANDIDATES)
     assert run(whole, stages=stages).ok
-    assert "the power went" in run(copy, Failing(7), stages=stages).errors[Stage.BLIP_CANDIDATES]
-    parts = [*(Path(copy.data_dir) / ".checkpoints" / Stage.BLIP_CANDIDATES).glob("s-*/*.parquet")]
+    assert "the power went" in run(copy, Failing(7), stages=stages).errors[StageName.BLIP_CANDIDATES]
+    parts = [*(Path(copy.data_dir) / ".checkpoints" / StageName.BLIP_CANDIDATES).glob("s-*/*.parquet")]
     assert 7 < sum(pq.read_metadata(part).num_rows for part in parts) < ROWS
     assert run(copy, stages=stages).ok
-    files = [ShardStore(each.data_dir).need(Stage.BLIP_CANDIDATES, "s") for each in (copy, whole)]
+    files = [ShardStore(each.data_dir).need(StageName.BLIP_CANDIDATES, "s") for each in (copy, whole)]
     assert files[0] == files[1]
 
 
 def test_none_goes_on_with_what_another_device_began(copy: Settings) -> None:
-    store, stage = ShardStore(copy.data_dir), Stage.BLIP_CANDIDATES
+    store, stage = ShardStore(copy.data_dir), StageName.BLIP_CANDIDATES
     here = store.need(stage, "s").metadata["device"]
-    fetch_and_caption = (Stage.FETCHED_IMAGES, stage)
+    fetch_and_caption = (StageName.FETCHED_IMAGES, stage)
     # What no model would say, so that rows of the file are told from rows that this device made again.
     tamper(store, stage, rows(first(captions=lambda row: [*row["captions"][:-1], "of the file"])), "s")
     kept = of_stage(copy, stage)
@@ -164,7 +166,7 @@ def test_kept_and_made_rows_come_in_order(origins: list[str], kept_at_once: int,
     made = [
         [{"row": row} for row in own["made"][i : i + made_at_once]] for i in range(0, len(own["made"]), made_at_once)
     ]
-    parts = list(in_order(iter(table.to_batches(kept_at_once)), iter(made)))
+    parts = list(merged(iter(table.to_batches(kept_at_once)), iter(made)))
     found = [
         (row["row"], "kept" if isinstance(part, pa.RecordBatch) else "made")
         for part in parts

@@ -14,23 +14,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_coco_assets.automation.missing import build_missing_shards
+from laion_coco_assets.assets import fingerprints, pipeline_of
+from laion_coco_assets.automation.missing_shards import build_missing_shards
+from laion_coco_assets.checks.check_files import check_shard
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import all_rules
-from laion_coco_assets.checks.run import check_shard
 from laion_coco_assets.cli.runner import run_shards
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import LEDGER, SCHEMAS, Stage
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
 from laion_coco_assets.definitions import build_defs
-from laion_coco_assets.demo.resources import demo_resources
-from laion_coco_assets.orchestration.stage import SHARDS
+from laion_coco_assets.demo.resources import corpus_resources
+from laion_coco_assets.orchestration.records import SHARDS
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.checks.mutations import first, ok, rows, tamper
 from laion_coco_assets_tests.conftest import SAMPLES, DemoRun, demo_settings, run_demo_shards
+from laion_coco_assets_tests.contracts import SCHEMAS
 
 SMALL = 20
 
@@ -56,9 +57,9 @@ def test_a_second_run_skips_what_is_complete(demo: DemoRun) -> None:
 
 def test_every_stage_file_names_the_models_that_made_it(demo: DemoRun) -> None:
     for stage, role in (
-        (Stage.BLIP_CANDIDATES, "caption"),
-        (Stage.CLIP_L_TOP5, "rank"),
-        (Stage.RN50X64_FINAL, "final"),
+        (StageName.BLIP_CANDIDATES, "caption"),
+        (StageName.CLIP_L_TOP5, "rank"),
+        (StageName.RN50X64_FINAL, "final"),
     ):
         metadata = demo.store.need(stage, demo.shards[0]).metadata
         assert metadata["models"][role]["revision"].startswith("local:")
@@ -77,10 +78,12 @@ def test_captions_do_not_depend_on_batch_size_or_shard_or_order(demo: DemoRun, t
     pq.write_table(reordered.slice(0, 45), source / "other.parquet")
     other = run_demo_shards(settings)
     before = {
-        row["sample_id"]: row for shard in demo.shards for row in stage_rows(demo.store, Stage.BLIP_CANDIDATES, shard)
+        row["sample_id"]: row
+        for shard in demo.shards
+        for row in stage_rows(demo.store, StageName.BLIP_CANDIDATES, shard)
     }
     # Backwards, the second row of a duplicated URL comes first: that sample is drawn here and not there.
-    rows_there = stage_rows(other.store, Stage.BLIP_CANDIDATES, "other")
+    rows_there = stage_rows(other.store, StageName.BLIP_CANDIDATES, "other")
     drawn = [row for row in rows_there if row["sample_id"] in before]
     assert len(drawn) > 20
     for row in drawn:
@@ -91,7 +94,7 @@ def test_captions_do_not_depend_on_batch_size_or_shard_or_order(demo: DemoRun, t
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     """A small corpus, run once without interruption."""
-    return run_demo_shards(demo_settings(tmp_path_factory.mktemp("small"), SMALL), SMALL)
+    return run_demo_shards(demo_settings(tmp_path_factory.mktemp("small"), SMALL))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -117,7 +120,7 @@ def materialize(
 ) -> dg.ExecuteInProcessResult:
     """One run over a range of shards, as a backfill makes them."""
     settings = run.settings.model_copy(update={"profile": profile})
-    overrides = {"progress": NoProgress(), **demo_resources(run.settings, SMALL)}
+    overrides = {"progress": NoProgress(), **corpus_resources(run.settings)}
     defs = build_defs(settings, overrides)
     instance.add_dynamic_partitions(SHARDS.name or "", shards)
     return dg.materialize(
@@ -157,9 +160,9 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
 def test_a_run_over_several_shards_materialises_and_checks_each(copy: DemoRun, instance: dg.DagsterInstance) -> None:
     result = materialize(copy, instance, copy.shards)
     assert result.success
-    for stage in Stage:
+    for stage in StageName:
         assert instance.get_materialized_partitions(dg.AssetKey(stage.value)) == set(copy.shards)
-    event = instance.get_latest_materialization_event(dg.AssetKey(Stage.PUBLISHED.value))
+    event = instance.get_latest_materialization_event(dg.AssetKey(StageName.PUBLISHED.value))
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["source_rows"].value == SMALL / 2
@@ -173,7 +176,7 @@ def test_a_run_over_several_shards_materialises_and_checks_each(copy: DemoRun, i
 def test_one_bad_shard_fails_alone_and_is_named(copy: DemoRun, instance: dg.DagsterInstance) -> None:
     (Path(copy.settings.source_or_default) / "demo-00000x.parquet").write_bytes(b"no parquet")
     shards = ["demo-00000", "demo-00000x", "demo-00001"]
-    result = materialize(copy, instance, shards, selection=[Stage.FETCHED_IMAGES.value])
+    result = materialize(copy, instance, shards, selection=[StageName.FETCHED_IMAGES.value])
     assert not result.success
     assert instance.get_materialized_partitions(dg.AssetKey("fetched_images")) == {"demo-00000", "demo-00001"}
     said = _failure(result)
@@ -185,14 +188,14 @@ def test_good_shards_of_a_partly_failed_run_say_what_they_were_made_from(
     copy: DemoRun, instance: dg.DagsterInstance
 ) -> None:
     assert materialize(copy, instance, copy.shards).success
-    bad = Path(copy.store.path(Stage.BLIP_CANDIDATES, "demo-00001").path)
+    bad = Path(copy.store.path(StageName.BLIP_CANDIDATES, "demo-00001").path)
     bad.write_bytes(bad.read_bytes()[:-10])
-    assert not materialize(copy, instance, copy.shards, selection=[Stage.CLIP_L_TOP5.value]).success
+    assert not materialize(copy, instance, copy.shards, selection=[StageName.CLIP_L_TOP5.value]).success
     latest = {
         asset: instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=["demo-00000"]), limit=1
         ).records[0]
-        for asset in (Stage.BLIP_CANDIDATES.value, Stage.CLIP_L_TOP5.value)
+        for asset in (StageName.BLIP_CANDIDATES.value, StageName.CLIP_L_TOP5.value)
     }
     made = latest["clip_l_top5"].asset_materialization
     before = latest["blip_candidates"].asset_materialization
@@ -215,7 +218,7 @@ def test_a_violation_is_seen_at_its_shard(copy: DemoRun, instance: dg.DagsterIns
     with pq.ParquetWriter(ledger, table.schema) as writer:
         writer.write_table(table.slice(1))
         writer.add_key_value_metadata(said)
-    defs = build_defs(copy.settings, {"progress": NoProgress(), **demo_resources(copy.settings, SMALL)})
+    defs = build_defs(copy.settings, {"progress": NoProgress(), **corpus_resources(copy.settings)})
     check = dg.AssetCheckKey(dg.AssetKey("published"), "published_nothing_vanishes")
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=set(), asset_check_selection={check})
     for shard in copy.shards:
@@ -235,7 +238,7 @@ def test_a_violation_is_seen_at_its_shard(copy: DemoRun, instance: dg.DagsterIns
 def _break_images(store: ShardStore, shard: str) -> None:
     """Change an image's bytes behind its hash: `fetched_images_content` is there for that."""
     change = rows(first(ok, image=lambda row: row["image"] + b"!"))
-    tamper(store, Stage.FETCHED_IMAGES, change, shard)
+    tamper(store, StageName.FETCHED_IMAGES, change, shard)
 
 
 def test_in_a_run_over_several_shards_a_blocking_check_holds_back_its_shard_alone(
@@ -247,7 +250,7 @@ def test_in_a_run_over_several_shards_a_blocking_check_holds_back_its_shard_alon
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {"demo-00000"}
     said = _failure(result)
     assert "1 of 2 shards failed\ndemo-00001: held back: broke fetched_images_content" in said
-    evaluations = _evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)
+    evaluations = _evaluations(instance, "fetched_images_content", StageName.FETCHED_IMAGES)
     assert {each.partition: each.passed for each in evaluations if each.partition} == {
         "demo-00000": True,
         "demo-00001": False,
@@ -257,16 +260,16 @@ def test_in_a_run_over_several_shards_a_blocking_check_holds_back_its_shard_alon
 def _requested(run: DemoRun, instance: dg.DagsterInstance) -> list[str]:
     """What a tick of the schedule `missing_shards` requests: the first stage and shard of each run."""
     with dg.build_schedule_context(instance=instance) as context:
-        found = build_missing_shards(run.settings, load_profile("demo"))(context)
+        found = build_missing_shards(run.settings, pipeline_of(load_profile("demo")))(context)
     return [] if isinstance(found, dg.SkipReason) else [str(each.run_key) for each in found]
 
 
 def test_the_schedule_goes_on_with_good_shards_of_a_failed_run_and_leaves_the_bad_one_alone(copy: DemoRun) -> None:
     bad, good = copy.shards
-    models = [stage.value for stage in Stage if stage != Stage.FETCHED_IMAGES]
+    models = [stage.value for stage in StageName if stage != StageName.FETCHED_IMAGES]
     with dg.instance_for_test() as instance:  # on disk: a schedule opens it by its reference
-        assert materialize(copy, instance, copy.shards, selection=[Stage.FETCHED_IMAGES.value]).success
-        Path(copy.store.path(Stage.FETCHED_IMAGES, bad).path).unlink()
+        assert materialize(copy, instance, copy.shards, selection=[StageName.FETCHED_IMAGES.value]).success
+        Path(copy.store.path(StageName.FETCHED_IMAGES, bad).path).unlink()
         assert _requested(copy, instance) == [f"blip_candidates {bad}"]
         assert not materialize(copy, instance, copy.shards, selection=models).success
         assert _requested(copy, instance) == [f"blip_candidates {good}"]
@@ -279,7 +282,7 @@ def test_in_a_run_over_one_shard_a_blocking_check_stops_the_run(copy: DemoRun, i
     result = materialize(copy, instance, ["demo-00001"])
     assert [event.step_key for event in result.all_events if event.is_step_failure] == ["fetched_images_checks"]
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == set()
-    evaluations = _evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)
+    evaluations = _evaluations(instance, "fetched_images_content", StageName.FETCHED_IMAGES)
     assert {each.partition: each.passed for each in evaluations} == {None: False, "demo-00001": False}
 
 
@@ -290,25 +293,27 @@ def test_a_blocking_check_of_an_earlier_run_holds_back_its_shard_until_that_is_m
     good, bad = copy.shards
     runs = [copy.shards] if together else [[good], [bad]]
     _break_images(copy.store, bad)
-    for stage in (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES):
+    for stage in (StageName.FETCHED_IMAGES, StageName.BLIP_CANDIDATES):
         results = [materialize(copy, instance, shards, selection=[stage.value]) for shards in runs]
         assert not results[-1].success
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good}
     said = _failure(results[-1])
     assert f"{bad}: held back: broke fetched_images_content" in said
 
-    shutil.copy(small.store.path(Stage.FETCHED_IMAGES, bad).path, copy.store.path(Stage.FETCHED_IMAGES, bad).path)
-    for stage in (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES):
+    shutil.copy(
+        small.store.path(StageName.FETCHED_IMAGES, bad).path, copy.store.path(StageName.FETCHED_IMAGES, bad).path
+    )
+    for stage in (StageName.FETCHED_IMAGES, StageName.BLIP_CANDIDATES):
         assert materialize(copy, instance, runs[-1], selection=[stage.value]).success
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good, bad}
 
 
 def test_a_shard_that_is_skipped_still_says_how_fast_it_was_made(copy: DemoRun, instance: dg.DagsterInstance) -> None:
-    Path(copy.store.path(Stage.PUBLISHED, copy.shards[0]).path).unlink()
+    Path(copy.store.path(StageName.PUBLISHED, copy.shards[0]).path).unlink()
     seen = []
     for _ in range(3):
-        assert materialize(copy, instance, copy.shards[:1], selection=[Stage.PUBLISHED.value]).success
-        event = instance.get_latest_materialization_event(dg.AssetKey(Stage.PUBLISHED.value))
+        assert materialize(copy, instance, copy.shards[:1], selection=[StageName.PUBLISHED.value]).success
+        event = instance.get_latest_materialization_event(dg.AssetKey(StageName.PUBLISHED.value))
         assert event is not None
         assert event.asset_materialization is not None
         said = event.asset_materialization.metadata
@@ -323,25 +328,25 @@ def test_the_demos_profile_over_other_shards_than_the_demos_says_what_to_set(
     source.mkdir()
     pq.write_table(pa.table({"URL": ["http://example.com/a.jpg"], "TEXT": ["x"]}), source / "mine.parquet")
     run = DemoRun(Settings(profile="demo", data_dir=str(tmp_path)), ["mine"], [])
-    said = _failure(materialize(run, instance, run.shards, selection=[Stage.FETCHED_IMAGES.value]))
+    said = _failure(materialize(run, instance, run.shards, selection=[StageName.FETCHED_IMAGES.value]))
     assert said.startswith(f"fetched_images: 1 of 1 shards failed\nmine: {source} holds other shards than the demo's")
     assert "set LAION_COCO_PROFILE / --profile to laion-coco" in said
 
 
 def _break_captions(store: ShardStore, shard: str) -> None:
     """Publish a top caption that is none of the candidates: `published_captions` is there for that."""
-    tamper(store, Stage.PUBLISHED, rows(first(lambda row: True, top_caption="a caption of nobody")), shard)
+    tamper(store, StageName.PUBLISHED, rows(first(lambda row: True, top_caption="a caption of nobody")), shard)
 
 
 @pytest.mark.parametrize(
     ("stage", "damage", "rule"),
     [
-        (Stage.FETCHED_IMAGES, _break_images, "fetched_images_content"),
-        (Stage.PUBLISHED, _break_captions, "published_captions"),
+        (StageName.FETCHED_IMAGES, _break_images, "fetched_images_content"),
+        (StageName.PUBLISHED, _break_captions, "published_captions"),
     ],
 )
 def test_shards_of_a_run_that_another_one_failed_have_results_of_their_checks(
-    copy: DemoRun, instance: dg.DagsterInstance, stage: Stage, damage: Any, rule: str
+    copy: DemoRun, instance: dg.DagsterInstance, stage: StageName, damage: Any, rule: str
 ) -> None:
     broken, good = copy.shards
     damage(copy.store, broken)
@@ -362,25 +367,25 @@ def test_a_shard_of_a_run_that_another_one_failed_is_held_back_from_the_next_run
     good, broken = copy.shards
     _break_images(copy.store, broken)
     shards = [*copy.shards, "demo-00002"]  # which is not in the source
-    assert not materialize(copy, instance, shards, selection=[Stage.FETCHED_IMAGES.value]).success
-    said = _failure(materialize(copy, instance, copy.shards, selection=[Stage.BLIP_CANDIDATES.value]))
+    assert not materialize(copy, instance, shards, selection=[StageName.FETCHED_IMAGES.value]).success
+    said = _failure(materialize(copy, instance, copy.shards, selection=[StageName.BLIP_CANDIDATES.value]))
     assert f"1 of 2 shards failed\n{broken}: held back: broke fetched_images_content" in said
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good}
 
 
 def test_what_was_never_checked_is_checked_before_the_next_stage(copy: DemoRun, instance: dg.DagsterInstance) -> None:
     good, broken = copy.shards
-    unchecked = dg.AssetSelection.assets(Stage.FETCHED_IMAGES.value).without_checks()
+    unchecked = dg.AssetSelection.assets(StageName.FETCHED_IMAGES.value).without_checks()
     assert materialize(copy, instance, copy.shards, selection=unchecked).success
     _break_images(copy.store, broken)
-    said = _failure(materialize(copy, instance, copy.shards, selection=[Stage.BLIP_CANDIDATES.value]))
+    said = _failure(materialize(copy, instance, copy.shards, selection=[StageName.BLIP_CANDIDATES.value]))
     assert f"1 of 2 shards failed\n{broken}: held back: broke fetched_images_content" in said
     assert instance.get_materialized_partitions(dg.AssetKey("blip_candidates")) == {good}
-    evaluations = _evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)
+    evaluations = _evaluations(instance, "fetched_images_content", StageName.FETCHED_IMAGES)
     assert {each.partition: each.passed for each in evaluations} == {good: True, broken: False}
     # Checked once: the next run goes by those results.
-    assert materialize(copy, instance, [good], selection=[Stage.BLIP_CANDIDATES.value]).success
-    assert len(_evaluations(instance, "fetched_images_content", Stage.FETCHED_IMAGES)) == len(evaluations)
+    assert materialize(copy, instance, [good], selection=[StageName.BLIP_CANDIDATES.value]).success
+    assert len(_evaluations(instance, "fetched_images_content", StageName.FETCHED_IMAGES)) == len(evaluations)
 
 
 def test_a_changed_setting_makes_exactly_its_stages_run_again(copy: DemoRun, tmp_path: Path) -> None:
@@ -388,23 +393,23 @@ def test_a_changed_setting_makes_exactly_its_stages_run_again(copy: DemoRun, tmp
     profile.write_text('base = "demo"\n[rank]\nkeep = 3\n')
     before = contents(copy.store)
     changed = DemoRun(copy.settings.model_copy(update={"profile": str(profile)}), copy.shards, [])
-    again = run_demo_shards(changed.settings, SMALL)
+    again = run_demo_shards(changed.settings)
     skipped = {stage for stage, metadata in again.outcomes[0].metadata.items() if metadata["skipped"]}
-    assert skipped == {Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES}
+    assert skipped == {StageName.FETCHED_IMAGES, StageName.BLIP_CANDIDATES}
     after = contents(copy.store)
     same = {key for key in before if before[key] == after[key]}
-    assert {stage for stage, _ in same} == {Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES, LEDGER}
+    assert {stage for stage, _ in same} == {StageName.FETCHED_IMAGES, StageName.BLIP_CANDIDATES, LEDGER}
 
 
 def test_a_stage_refuses_files_of_other_settings(copy: DemoRun, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text('base = "demo"\n[caption]\nseed = 1\n')
-    result = materialize(copy, instance, copy.shards, str(profile), selection=[Stage.CLIP_L_TOP5.value])
+    result = materialize(copy, instance, copy.shards, str(profile), selection=[StageName.CLIP_L_TOP5.value])
     said = _failure(result)
     assert "was made with other settings than this profile's: materialise blip_candidates of shard demo-00000" in said
 
 
-def _evaluations(instance: dg.DagsterInstance, name: str, stage: Stage = Stage.PUBLISHED) -> list[Any]:
+def _evaluations(instance: dg.DagsterInstance, name: str, stage: StageName = StageName.PUBLISHED) -> list[Any]:
     key = dg.AssetCheckKey(dg.AssetKey(stage.value), name)
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
     found = [record.event.dagster_event.event_specific_data for record in records[::-1] if record.event]
@@ -414,7 +419,7 @@ def _evaluations(instance: dg.DagsterInstance, name: str, stage: Stage = Stage.P
 def test_data_may_lie_on_any_file_system(small: DemoRun) -> None:
     local = small.settings.model_copy(update={"source": small.settings.source_or_default})
     settings = local.model_copy(update={"data_dir": f"memory://elsewhere-{os.getpid()}"})
-    (outcome,) = run_shards(settings, ["demo-00000"], NoProgress(), demo_resources(local, SMALL))
+    (outcome,) = run_shards(settings, ["demo-00000"], NoProgress(), corpus_resources(local))
     assert outcome.ok, outcome
     store = ShardStore(settings.data_dir)
     assert contents(store) == {key: value for key, value in contents(small.store).items() if key[1] == "demo-00000"}
@@ -426,9 +431,9 @@ def test_one_ranker_may_decide_alone(copy: DemoRun, tmp_path: Path) -> None:
     profile = tmp_path / "single.toml"
     profile.write_text('base = "demo"\nname = "single"\nfinal = false\n')
     settings = copy.settings.model_copy(update={"profile": str(profile)})
-    again = run_demo_shards(settings, SMALL)
+    again = run_demo_shards(settings)
     assert all(each.ok for each in again.outcomes)
-    published = [row for shard in again.shards for row in stage_rows(again.store, Stage.PUBLISHED, shard)]
+    published = [row for shard in again.shards for row in stage_rows(again.store, StageName.PUBLISHED, shard)]
     assert published
     assert all(row["top_caption"] == row["all_captions"][0] for row in published)
     assert {row["final_similarities"] for row in published} == {None}
@@ -445,6 +450,6 @@ def test_a_shard_without_a_single_image_is_published_empty(tmp_path: Path) -> No
     assert outcome.ok, outcome
     store = ShardStore(settings.data_dir)
     assert [row["reason"] for row in stage_rows(store, LEDGER, "dead")] == ["scheme", "invalid_url", "blocked_address"]
-    assert store.need(Stage.PUBLISHED, "dead").rows == 0
+    assert store.need(StageName.PUBLISHED, "dead").rows == 0
     results = check_shard(store, "dead", all_rules(), fingerprints(load_profile("demo")))
     assert {each.rule.name for each in results if each.status != Status.PASSED} == {"fetched_images_success"}

@@ -18,26 +18,28 @@ from upath import UPath
 from laion_coco_assets.assets.refetch import refetch_shard
 from laion_coco_assets.cli.runner import ShardOutcome, run_shards
 from laion_coco_assets.contract.reasons import Reason
-from laion_coco_assets.contract.schemas import SOURCE, Stage
+from laion_coco_assets.contract.shared_columns import SOURCE
 from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.fetching.deployment import FetchDeployment
 from laion_coco_assets.fetching.duplicates import SampleIds
+from laion_coco_assets.fetching.fetched_rows import fetched_row
 from laion_coco_assets.fetching.fetcher import Fetched, Fetcher
-from laion_coco_assets.fetching.rows import fetched_row
-from laion_coco_assets.orchestration import stage
-from laion_coco_assets.orchestration.stage import SHARDS
+from laion_coco_assets.orchestration import materialise
+from laion_coco_assets.orchestration.records import SHARDS
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.resources.store import SourceResource
+from laion_coco_assets.resources.store_resource import SourceResource
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.sources.source import SourceShard
+from laion_coco_assets.sources.protocol import SourceShard
 from laion_coco_assets.store import atomic
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets.store.store import ShardStore
+from laion_coco_assets_tests.contracts import stage_writer
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
 from laion_coco_assets_tests.images import pictures
 
-STAGE = Stage.FETCHED_IMAGES
+STAGE = StageName.FETCHED_IMAGES
 ROWS = 700
 
 
@@ -156,7 +158,8 @@ import os, signal, sys
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.cli.runner import run_shards
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.contract.schemas import SOURCE, Stage
+from laion_coco_assets.contract.shared_columns import SOURCE
+from laion_coco_assets.contract.stage_names import StageName
 
 class Until(NoProgress):
     rows = 0
@@ -166,7 +169,7 @@ class Until(NoProgress):
             os.kill(os.getpid(), signal.SIGKILL)
 
 settings = Settings.model_validate_json(sys.argv[1])
-stages = (Stage.FETCHED_IMAGES,)
+stages = (StageName.FETCHED_IMAGES,)
 list(run_shards(settings, ["s"], Until(), stages=stages, config={stages[0]: {"retry": ["http_5xx"]}}))
 """
 
@@ -221,7 +224,7 @@ def test_parts_that_a_kill_behind_publication_left_are_not_the_next_re_fetchs(
 def test_a_run_that_tries_again_for_another_shard_asks_for_none_twice(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "WAITS", (0,))
+    monkeypatch.setattr(materialise, "WAITS", (0,))
     (tmp_path / "source").mkdir()
     shards = ["a", "b"]
     for shard in shards:
@@ -273,10 +276,10 @@ def test_a_run_that_tries_again_for_another_shard_asks_for_none_twice(
 def test_fetched_rows_are_handed_on_before_their_images_are_many(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("laion_coco_assets.fetching.rows._APPEND_BYTES", 2 * len(pictures.JPEG))
+    monkeypatch.setattr("laion_coco_assets.fetching.fetched_rows._APPEND_BYTES", 2 * len(pictures.JPEG))
     store = ShardStore(tmp_path)
     given = dict.fromkeys(SOURCE.names)
-    with store.write(StageKey(STAGE, "s", "f")) as writer:
+    with stage_writer(store, StageKey(STAGE, "s", "f")) as writer:
         for row in range(10):
             source = given | {"row": row, "sample_id": f"{row:032x}", "URL": web.server.url(f"/good?again{row}")}
             writer.append([fetched_row(source, Fetched(Reason.TIMEOUT, "no answer in time"), SampleIds())])
@@ -291,7 +294,7 @@ def test_a_file_of_other_settings_is_not_mixed(copy: Settings, tmp_path: Path) -
     profile = tmp_path / "mine.toml"
     profile.write_text('base = "demo"\n[fetch]\nmin_side = 17\n')
     outcome = fetch(copy.model_copy(update={"profile": str(profile)}), "transient")
-    assert "fetch the shard as a whole first" in outcome.errors[STAGE]
+    assert "fetch the whole shard first" in outcome.errors[STAGE]
     file = Path(ShardStore(copy.data_dir).path(STAGE, "s").path)
     file.unlink()
-    assert "is not there" in fetch(copy, "transient").errors[STAGE]
+    assert "does not exist" in fetch(copy, "transient").errors[STAGE]

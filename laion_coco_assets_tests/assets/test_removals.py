@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.checks.check_files import check_shard
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import all_rules
-from laion_coco_assets.checks.run import check_shard
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import LEDGER, Stage
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.publishing.removal_list import RemovalList
 from laion_coco_assets.store.joining import Row, stage_rows
@@ -41,18 +41,18 @@ def _failed(run: DemoRun, shard: str) -> list[str]:
 
 def test_removed_rows_are_gone_with_their_reason_and_come_back_without_it(copy: DemoRun) -> None:
     one, other = copy.shards
-    before = {shard: _rows(copy, Stage.PUBLISHED, shard) for shard in copy.shards}
+    before = {shard: _rows(copy, StageName.PUBLISHED, shard) for shard in copy.shards}
     by_url, by_id, *_ = before[one]
     rejected = next(row for row in _rows(copy, LEDGER, one) if row["reason"] == "http_4xx")
-    untouched = copy.store.path(Stage.PUBLISHED, other).stat().st_mtime
+    untouched = copy.store.path(StageName.PUBLISHED, other).stat().st_mtime
     removals = Path(copy.settings.removals)
     removals.write_text("\n".join([by_url["URL"], by_id["sample_id"], rejected["URL"], "elsewhere.example"]))
     assert _failed(copy, one) == ["published_removals"]
     again = run_demo_shards(copy.settings)
     assert all(outcome.ok for outcome in again.outcomes), again.outcomes
-    assert again.outcomes[1].metadata[Stage.PUBLISHED]["skipped"]
-    assert copy.store.path(Stage.PUBLISHED, other).stat().st_mtime == untouched
-    assert _rows(copy, Stage.PUBLISHED, one) == before[one][2:]
+    assert again.outcomes[1].metadata[StageName.PUBLISHED]["skipped"]
+    assert copy.store.path(StageName.PUBLISHED, other).stat().st_mtime == untouched
+    assert _rows(copy, StageName.PUBLISHED, one) == before[one][2:]
     ledger = {row["sample_id"]: row for row in _rows(copy, LEDGER, one)}
     for row in (by_url, by_id):
         line = ledger[row["sample_id"]]
@@ -62,13 +62,13 @@ def test_removed_rows_are_gone_with_their_reason_and_come_back_without_it(copy: 
     assert _failed(copy, one) == _failed(copy, other) == []
     removals.write_text("")
     run_demo_shards(copy.settings)
-    assert {shard: _rows(copy, Stage.PUBLISHED, shard) for shard in copy.shards} == before
+    assert {shard: _rows(copy, StageName.PUBLISHED, shard) for shard in copy.shards} == before
 
 
 def test_where_a_redirect_led_counts_for_the_rule_as_for_publication(copy: DemoRun) -> None:
     one = copy.shards[0]
-    published = {row["sample_id"] for row in _rows(copy, Stage.PUBLISHED, one)}
-    fetched = _rows(copy, Stage.FETCHED_IMAGES, one)
+    published = {row["sample_id"] for row in _rows(copy, StageName.PUBLISHED, one)}
+    fetched = _rows(copy, StageName.FETCHED_IMAGES, one)
     redirected = next(
         row for row in fetched if row["sample_id"] in published and row["final_url"] not in (None, row["URL"])
     )
@@ -78,7 +78,7 @@ def test_where_a_redirect_led_counts_for_the_rule_as_for_publication(copy: DemoR
     assert redirected["sample_id"] in {each.sample_id for each in failed.offenders}
     again = run_demo_shards(copy.settings)
     assert all(outcome.ok for outcome in again.outcomes), again.outcomes
-    assert redirected["sample_id"] not in {row["sample_id"] for row in _rows(copy, Stage.PUBLISHED, one)}
+    assert redirected["sample_id"] not in {row["sample_id"] for row in _rows(copy, StageName.PUBLISHED, one)}
     assert _failed(copy, one) == []
 
 
@@ -86,21 +86,21 @@ def test_a_domain_empties_the_data_set_and_a_list_that_is_gone_stops_publication
     Path(copy.settings.removals).write_text("laion-coco.test\n")
     again = run_demo_shards(copy.settings)
     assert all(outcome.ok for outcome in again.outcomes), again.outcomes
-    assert [copy.store.need(Stage.PUBLISHED, shard).rows for shard in copy.shards] == [0, 0]
+    assert [copy.store.need(StageName.PUBLISHED, shard).rows for shard in copy.shards] == [0, 0]
     Path(copy.settings.removals).unlink()
-    with pytest.raises(UserError, match=r"removals\.txt: not there"):
+    with pytest.raises(UserError, match=r"removals\.txt: does not exist"):
         run_demo_shards(copy.settings)
 
 
 def test_what_was_taken_down_does_not_come_back_because_the_list_was_not_named(copy: DemoRun) -> None:
-    gone = _rows(copy, Stage.PUBLISHED, copy.shards[0])[0]["sample_id"]
+    gone = _rows(copy, StageName.PUBLISHED, copy.shards[0])[0]["sample_id"]
     Path(copy.settings.removals).write_text(gone)
     assert all(outcome.ok for outcome in run_demo_shards(copy.settings).outcomes)
-    before = copy.store.need(Stage.PUBLISHED, copy.shards[0])
+    before = copy.store.need(StageName.PUBLISHED, copy.shards[0])
     without = run_demo_shards(copy.settings.model_copy(update={"removals": ""}))
     assert [outcome.ok for outcome in without.outcomes] == [False, True]
-    assert "leaves out rows by a removal list, and none is named now" in without.outcomes[0].errors["published"]
-    assert copy.store.need(Stage.PUBLISHED, copy.shards[0]) == before
+    assert "leaves out rows by a removal list, and no list is configured now" in without.outcomes[0].errors["published"]
+    assert copy.store.need(StageName.PUBLISHED, copy.shards[0]) == before
     Path(copy.settings.removals).write_text("")
     assert all(outcome.ok for outcome in run_demo_shards(copy.settings).outcomes)
-    assert gone in {row["sample_id"] for row in _rows(copy, Stage.PUBLISHED, copy.shards[0])}
+    assert gone in {row["sample_id"] for row in _rows(copy, StageName.PUBLISHED, copy.shards[0])}

@@ -8,24 +8,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_coco_assets.automation.missing import build_missing_shards
+from laion_coco_assets.assets import fingerprints, pipeline_of
+from laion_coco_assets.automation.missing_shards import build_missing_shards
+from laion_coco_assets.checks.check_files import check_shard
 from laion_coco_assets.checks.results import Status
 from laion_coco_assets.checks.rules import all_rules
-from laion_coco_assets.checks.run import check_shard
 from laion_coco_assets.cli.runner import run_shards
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import LEDGER, SCHEMAS, Stage
+from laion_coco_assets.contract.profile_files import load_profile
 from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
 from laion_coco_assets.definitions import build_defs
-from laion_coco_assets.demo.resources import demo_resources
-from laion_coco_assets.orchestration.stage import SHARDS
+from laion_coco_assets.demo.resources import corpus_resources
+from laion_coco_assets.orchestration.records import SHARDS
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.sources.source import list_sources
+from laion_coco_assets.sources.listing import list_sources
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.conftest import DemoRun, demo_settings
+from laion_coco_assets_tests.contracts import SCHEMAS, stage_writer
 
 SAMPLES = 20
 CAP = 6
@@ -41,9 +42,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def materialize(
-    run: DemoRun, instance: dg.DagsterInstance, tags: dict[str, str], stages: tuple[Stage, ...] = tuple(Stage)
+    run: DemoRun, instance: dg.DagsterInstance, tags: dict[str, str], stages: tuple[StageName, ...] = tuple(StageName)
 ) -> dg.ExecuteInProcessResult:
-    defs = build_defs(run.settings, {"progress": NoProgress(), **demo_resources(run.settings, SAMPLES)})
+    defs = build_defs(run.settings, {"progress": NoProgress(), **corpus_resources(run.settings)})
     return dg.materialize(
         [*(defs.assets or []), *(defs.asset_checks or [])],  # type: ignore[list-item]
         instance=instance,
@@ -63,7 +64,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 def requested(run: DemoRun, instance: dg.DagsterInstance) -> list[tuple[str, str]]:
     """First stage and shard of each run that the schedule would start."""
-    schedule = build_missing_shards(run.settings, load_profile("demo"))
+    schedule = build_missing_shards(run.settings, pipeline_of(load_profile("demo")))
     with dg.build_schedule_context(instance=instance) as context:
         found = schedule(context)
     return [] if isinstance(found, dg.SkipReason) else [tuple(each.run_key.split()) for each in found]
@@ -71,7 +72,7 @@ def requested(run: DemoRun, instance: dg.DagsterInstance) -> list[tuple[str, str
 
 def drawn(run: DemoRun) -> dict[tuple[str, int], list[str]]:
     """What was drawn for each image of the first samples, by shard and row."""
-    rows = ((shard, row) for shard in run.shards for row in stage_rows(run.store, Stage.BLIP_CANDIDATES, shard))
+    rows = ((shard, row) for shard in run.shards for row in stage_rows(run.store, StageName.BLIP_CANDIDATES, shard))
     return {(shard, row["row"]): row["captions"] for shard, row in rows if row["row"] < CAP}
 
 
@@ -88,16 +89,16 @@ def test_a_trial_is_on_record_everywhere_and_the_whole_takes_its_place(
         failed = {each.rule.name for each in results if each.status == Status.FAILED}
         assert failed == {"published_whole_shard"}
     assert f'"max_samples": {CAP}' in (tmp_path / "published" / "README.md").read_text()
-    event = instance.get_latest_materialization_event(dg.AssetKey(Stage.PUBLISHED.value))
+    event = instance.get_latest_materialization_event(dg.AssetKey(StageName.PUBLISHED.value))
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["max_samples"].value == CAP
     # As after any change of a setting, nothing of it counts as made.
     assert requested(run, instance) == [("fetched_images", "demo-00000")]
     one = {"dagster/partition": "demo-00000"}
-    assert materialize(run, instance, one | trial, (Stage.FETCHED_IMAGES,)).success  # skipped, and still a trial's
+    assert materialize(run, instance, one | trial, (StageName.FETCHED_IMAGES,)).success  # skipped, and still a trial's
     assert requested(run, instance) == [("fetched_images", "demo-00000")]
-    said = failure(materialize(run, instance, one, (Stage.BLIP_CANDIDATES,)))
+    said = failure(materialize(run, instance, one, (StageName.BLIP_CANDIDATES,)))
     assert f"was made in a trial, of {CAP} samples: materialise fetched_images of shard demo-00000 first" in said
 
     captions = drawn(run)
@@ -110,7 +111,7 @@ def test_a_trial_is_on_record_everywhere_and_the_whole_takes_its_place(
     assert "max_samples" not in (tmp_path / "published" / "README.md").read_text()
     assert requested(run, instance) == [("fetched_images", "demo-00001")]
 
-    run.store.path(Stage.FETCHED_IMAGES, "demo-00000").unlink()  # as to make room
+    run.store.path(StageName.FETCHED_IMAGES, "demo-00000").unlink()  # as to make room
     said = failure(materialize(run, instance, one | trial))
     assert "blip_candidates/demo-00000.parquet holds the whole shard, and a trial would replace it" in said
     assert run.store.need(LEDGER, "demo-00000").rows == SAMPLES / 2
@@ -126,23 +127,23 @@ def test_unfinished_work_on_the_whole_shard_outlives_a_trial(tmp_path: Path) -> 
     settings = Settings(profile=str(profile), data_dir=str(tmp_path / "data"), source=str(tmp_path / "source"))
     store = ShardStore(settings.data_dir)
     key = StageKey(
-        Stage.FETCHED_IMAGES,
+        StageName.FETCHED_IMAGES,
         "s",
-        fingerprints(load_profile(str(profile)))[Stage.FETCHED_IMAGES],
+        fingerprints(load_profile(str(profile)))[StageName.FETCHED_IMAGES],
         {"source": list_sources(settings.source_or_default)["s"].digest},
     )
-    with pytest.raises(KeyboardInterrupt), store.write(key) as writer:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), stage_writer(store, key) as writer:  # noqa: PT012
         writer.append(
             [{"row": row, "sample_id": f"{row:032x}", "status": "failed", "TEXT": "from before"} for row in range(5)]
         )
         raise KeyboardInterrupt
 
     def fetch(cap: int | None) -> None:
-        stages = (Stage.FETCHED_IMAGES,)
+        stages = (StageName.FETCHED_IMAGES,)
         list(run_shards(settings, ["s"], NoProgress(), stages=stages, max_samples=cap))
 
     fetch(3)
-    assert store.need(Stage.FETCHED_IMAGES, "s").rows == 3
+    assert store.need(StageName.FETCHED_IMAGES, "s").rows == 3
     fetch(None)
-    texts = [row["TEXT"] for row in stage_rows(store, Stage.FETCHED_IMAGES, "s", ["TEXT"])]
+    texts = [row["TEXT"] for row in stage_rows(store, StageName.FETCHED_IMAGES, "s", ["TEXT"])]
     assert texts == ["from before"] * 5 + ["x"] * 4

@@ -9,9 +9,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from laion_coco_assets.bench.models import Models, Size, random_models
+from laion_coco_assets.bench.benchmark import BenchSettings, run_bench
+from laion_coco_assets.bench.measured_models import Models, Size, random_models
 from laion_coco_assets.bench.report import Report
-from laion_coco_assets.bench.run import BenchSettings, run_bench
 
 CPU = torch.device("cpu")
 

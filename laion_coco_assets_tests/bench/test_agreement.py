@@ -11,11 +11,11 @@ import torch
 from rich.console import Console
 
 from laion_coco_assets.bench.agreement import compare, spearman
+from laion_coco_assets.bench.benchmark import BenchSettings, run_bench
 from laion_coco_assets.bench.engine import Engine, Ranking
-from laion_coco_assets.bench.models import Size, profile_models
-from laion_coco_assets.bench.run import BenchSettings, run_bench
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.bench.measured_models import Size, profile_models
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.images.decode import decode_rgb
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets_tests.bench.conftest import CPU
@@ -55,8 +55,8 @@ def test_compare_counts_winners_and_tops() -> None:
 def test_half_precision_ranks_trained_models_captions_as_float32_does(demo: DemoRun, dtype: torch.dtype) -> None:
     """Scores as close as trained models leave them. docs/PERFORMANCE.md has the figures that the bounds are set below."""
     shard = demo.shards[0]
-    captioned = {row["row"]: tuple(row["captions"]) for row in stage_rows(demo.store, Stage.BLIP_CANDIDATES, shard)}
-    fetched = [row for row in stage_rows(demo.store, Stage.FETCHED_IMAGES, shard) if captioned.get(row["row"])]
+    captioned = {row["row"]: tuple(row["captions"]) for row in stage_rows(demo.store, StageName.BLIP_CANDIDATES, shard)}
+    fetched = [row for row in stage_rows(demo.store, StageName.FETCHED_IMAGES, shard) if captioned.get(row["row"])]
     images = [decode_rgb(row["image"]) for row in fetched]
     captions = [captioned[row["row"]] for row in fetched]
     half, exact = (
@@ -72,7 +72,7 @@ def test_half_precision_ranks_trained_models_captions_as_float32_does(demo: Demo
     assert (found.rn50x64_correlation or 0) > 0.95
     assert 0 < found.largest_difference < 0.01, "near, and not the same: it was another precision"
     # The float32 side is what the stages themselves found.
-    finals = {row["row"]: row["caption"] for row in stage_rows(demo.store, Stage.RN50X64_FINAL, shard)}
+    finals = {row["row"]: row["caption"] for row in stage_rows(demo.store, StageName.RN50X64_FINAL, shard)}
     assert [each.winner for each in exact] == [finals[row["row"]] for row in fetched]
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from laion_coco_assets.bench.engine import Engine
-from laion_coco_assets.bench.images import draw_images
-from laion_coco_assets.bench.models import Models
+from laion_coco_assets.bench.input_images import draw_images
+from laion_coco_assets.bench.measured_models import Models
 from laion_coco_assets.bench.script import draw_script
 from laion_coco_assets.captioning import batching
 from laion_coco_assets.captioning.batching import Batches, free_memory, pick_batch_size
@@ -72,7 +72,7 @@ def test_a_shortage_at_a_size_that_went_well_before_is_no_try_in_vain() -> None:
 
 
 def test_not_even_one_is_a_clear_error() -> None:
-    with pytest.raises(DeviceError, match=r"has not the memory for one image .* GiB free"):
+    with pytest.raises(DeviceError, match=r"does not have enough memory for one image .* GiB free"):
         Batches(4, CPU, 1).run(range(3), fits(0, []))
 
 
@@ -153,4 +153,4 @@ def test_a_sampler_that_backs_off_writes_the_same(small: Models, monkeypatch: py
 
     monkeypatch.setattr(engine._captioner._decoder, "look", look)
     assert engine.run(images, ids) == expected
-    assert engine._captioner.backed_off == 1
+    assert engine._captioner._batches.backed_off == 1

@@ -3,8 +3,8 @@
 import torch
 
 from laion_coco_assets.bench.engine import Engine
-from laion_coco_assets.bench.images import draw_images
-from laion_coco_assets.bench.models import Models, Size, random_models
+from laion_coco_assets.bench.input_images import draw_images
+from laion_coco_assets.bench.measured_models import Models, Size, random_models
 from laion_coco_assets.bench.plain import Plain
 from laion_coco_assets.bench.script import draw_script
 from laion_coco_assets.bench.worker import Worker

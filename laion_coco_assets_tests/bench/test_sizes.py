@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from laion_coco_assets.bench.clock import LapClock
+from laion_coco_assets.bench.benchmark import BenchSettings, run_bench
 from laion_coco_assets.bench.engine import Engine
-from laion_coco_assets.bench.images import draw_images
-from laion_coco_assets.bench.measure import Contestant, warm_up
-from laion_coco_assets.bench.models import Models, Size
-from laion_coco_assets.bench.run import BenchSettings, run_bench
+from laion_coco_assets.bench.input_images import draw_images
+from laion_coco_assets.bench.lap_clock import LapClock
+from laion_coco_assets.bench.measured_models import Models, Size
+from laion_coco_assets.bench.rounds import Contestant, warm_up
 from laion_coco_assets.bench.script import draw_script
 from laion_coco_assets.bench.sizes import SizeRate, climb, fastest, sweep
 from laion_coco_assets.errors import UserError
@@ -97,12 +97,12 @@ def test_a_row_tells_that_the_engine_backed_off_and_ends_alone_when_nothing_fits
 
     within, beyond = sweep(build, [2, 4], IMAGES, IDS, CPU)
     assert (within.note, within.images_per_s is not None) == ("", True)
-    assert beyond.note.endswith("ran out of memory with 4 images at once; going on with 2")
+    assert beyond.note.endswith("ran out of memory with 4 images at once; continuing with 2")
     assert beyond.images_per_s is not None
     most[0] = 0
     (none,) = sweep(build, [1], IMAGES, IDS, CPU)
     assert none.images_per_s is None
-    assert "has not the memory for one image" in none.note
+    assert "does not have enough memory for one image" in none.note
 
 
 def test_what_is_no_lack_of_memory_ends_the_sweep() -> None:
@@ -126,8 +126,8 @@ def test_warm_up_is_a_batch_of_the_measured_size() -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"pipelines": ("plain",)}, "must hold engine, and may hold plain and worker; it does not$"),
-        ({"pipelines": ("engine", "fast")}, "must hold engine, and may hold plain and worker; it holds fast$"),
+        ({"pipelines": ("plain",)}, "must contain engine, and may contain plain and worker; engine is missing$"),
+        ({"pipelines": ("engine", "fast")}, "must contain engine, and may contain plain and worker; fast is unknown$"),
         ({"count": 8, "baseline_sweep": (1, 2), "baseline_batch_size": 4}, "--baseline-batch-size sets it: give one$"),
     ],
 )
@@ -139,5 +139,5 @@ def test_impossible_flags_say_what_to_give(flags: dict[str, Any], said: str) -> 
 @pytest.mark.parametrize("flag", ["sweep", "baseline_sweep"])
 def test_a_sweep_needs_two_batches_of_images(flag: str) -> None:
     settings = BenchSettings(count=15, **{flag: (1, 8)})  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=rf"--{flag.replace('_', '-')}: two batches of 8 .* --count 16 or more"):
+    with pytest.raises(UserError, match=rf"--{flag.replace('_', '-')}: two batches of 8 .* set --count to 16 or more"):
         run_bench(settings, Console(quiet=True), Console(quiet=True))

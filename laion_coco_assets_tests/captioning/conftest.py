@@ -150,7 +150,7 @@ def resnet(clip_folders: dict[str, Path]) -> Clip:
 
 @pytest.fixture(scope="session")
 def as_loaded(clip_folders: dict[str, Path]) -> dict[str, Clip]:
-    """The same models for comparison: never given to a scorer, which changes what it takes over."""
+    """The same models for comparison: never given to a ranker, which changes what it takes over."""
     return {name: local_clip(folder) for name, folder in clip_folders.items()}
 
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision import transforms
 
+from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes, grow
 from laion_coco_assets.captioning.loading import Blip
 from laion_coco_assets.captioning.random_numbers import uniforms
 from laion_coco_assets.contract.profile import CaptionSettings
@@ -99,3 +101,11 @@ def reference_candidates(blip: Blip, settings: CaptionSettings, image: Image.Ima
             tokens.append(token)
         result.append(tokens)
     return result
+
+
+def step_decoder(
+    decoder: BlipDecoder, prefixes: Prefixes, parents: NDArray[np.int64], tokens: NDArray[np.int64]
+) -> tuple[torch.Tensor, Prefixes]:
+    """Continue row `parents[i]` with `tokens[i]`. Returns the logits after each token, and the new rows."""
+    grown = grow(prefixes, parents, tokens)
+    return decoder.advance([grown]), grown

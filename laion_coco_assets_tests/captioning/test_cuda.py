@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from laion_coco_assets.captioning.blip_captioner import BlipCaptioner
+from laion_coco_assets.captioning.clip_ranker import ClipRanker
 from laion_coco_assets.captioning.device import resolve_device, resolve_dtype
+from laion_coco_assets.captioning.interfaces import Candidates
 from laion_coco_assets.captioning.loading import load_blip, load_clip
-from laion_coco_assets.captioning.sampler import Candidates, Captioner
-from laion_coco_assets.captioning.scorer import Scorer
 from laion_coco_assets.contract.profile import CaptionerSource, CaptionSettings, RankerSource
 from laion_coco_assets_tests.captioning.conftest import CPU
 
@@ -34,7 +35,7 @@ def captions(
     blip_folder: Path, settings: CaptionSettings, images: list[Image.Image], device: torch.device
 ) -> list[Candidates]:
     blip = load_blip(CaptionerSource(name="tiny", path=blip_folder), device, resolve_dtype("auto", device))
-    return Captioner(blip, settings, batch_size=3).caption(images, IDS)
+    return BlipCaptioner(blip, settings, batch_size=3).caption(images, IDS)
 
 
 def test_captions_are_those_of_a_cpu(
@@ -51,7 +52,9 @@ def test_scores_are_those_of_a_cpu(
 ) -> None:
     source = RankerSource(name="tiny", pretrained="own", path=clip_folders[tower])
     on_gpu, on_cpu = (
-        Scorer(load_clip(source, device, resolve_dtype("auto", device)), image_batch_size=3).score(images, TEXTS)
+        ClipRanker(load_clip(source, device, resolve_dtype("auto", device)), image_batch_size=3).score_images(
+            images, TEXTS
+        )
         for device in (cuda, CPU)
     )
     np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-5, rtol=0)
@@ -66,8 +69,8 @@ def test_memory_that_runs_out_costs_no_caption(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     blip = load_blip(CaptionerSource(name="tiny", path=blip_folder), cuda, torch.float32)
-    expected = Captioner(blip, settings_with(), batch_size=1).caption(images, IDS)
-    captioner = Captioner(blip, settings_with(), batch_size=7)
+    expected = BlipCaptioner(blip, settings_with(), batch_size=1).caption(images, IDS)
+    captioner = BlipCaptioner(blip, settings_with(), batch_size=7)
     look = captioner._decoder.look
 
     def wasteful(hidden: torch.Tensor):  # type: ignore[no-untyped-def]
@@ -83,4 +86,4 @@ def test_memory_that_runs_out_costs_no_caption(
         assert captioner.caption(images, IDS) == expected
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, cuda)
-    assert captioner.backed_off == 1
+    assert captioner._batches.backed_off == 1

@@ -8,7 +8,7 @@ from PIL import Image
 from laion_coco_assets.captioning.decoder import BlipDecoder
 from laion_coco_assets.captioning.loading import Blip
 from laion_coco_assets.captioning.vision import encode_images
-from laion_coco_assets_tests.captioning.reference import worker_pixels
+from laion_coco_assets_tests.captioning.reference import step_decoder, worker_pixels
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_teacher_forced_logits_equal_transformers(blip: Blip, images: list[Image
     ours = [logits]
     rows = np.arange(len(images))
     for tokens in texts.T:
-        logits, prefixes = decoder.step(prefixes, rows, tokens.numpy())
+        logits, prefixes = step_decoder(decoder, prefixes, rows, tokens.numpy())
         ours.append(logits)
     torch.testing.assert_close(torch.stack(ours, dim=1), theirs, atol=1e-4, rtol=0)
     assert theirs.std() > 0.5, "the logits are not flat"
@@ -89,7 +89,7 @@ def test_branching_and_leaving_rows_equal_transformers(blip: Blip, images: list[
         if not len(parents):
             break
         tokens = generator.integers(5, 140, len(parents))
-        logits, prefixes = decoder.step(prefixes, parents, tokens)
+        logits, prefixes = step_decoder(decoder, prefixes, parents, tokens)
         histories = [
             (histories[parent][0], [*histories[parent][1], int(token)])
             for parent, token in zip(parents, tokens, strict=True)
@@ -106,6 +106,6 @@ def test_cross_attention_is_held_once_per_image(blip: Blip, images: list[Image.I
     states = decoder.look(states_of(blip, images))
     _, prefixes = decoder.start(states, [blip.start_token])
     parents = np.repeat(np.arange(len(images)), 40)
-    _, prefixes = decoder.step(prefixes, parents, np.arange(len(parents)) % 100 + 10)
+    _, prefixes = step_decoder(decoder, prefixes, parents, np.arange(len(parents)) % 100 + 10)
     assert prefixes.states.cache.data_ptr() == states.cache.data_ptr()
     assert prefixes.cache.shape[2] == 40 * len(images)

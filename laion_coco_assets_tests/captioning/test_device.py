@@ -11,7 +11,7 @@ import torch
 from laion_coco_assets.captioning.device import in_words, resolve_device, resolve_dtype
 from laion_coco_assets.captioning.gpus import claim, parse_free_memory, rank
 from laion_coco_assets.errors import DeviceError
-from laion_coco_assets.resources.models import ModelsResource
+from laion_coco_assets.resources.models_resource import ModelsResource
 
 
 def test_auto_takes_the_best_there_is() -> None:

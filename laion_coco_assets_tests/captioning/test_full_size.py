@@ -12,14 +12,15 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import BlipConfig, BlipForConditionalGeneration
 
+from laion_coco_assets.captioning.blip_captioner import BlipCaptioner
+from laion_coco_assets.captioning.clip_ranker import ClipRanker
 from laion_coco_assets.captioning.decoder import BlipDecoder
 from laion_coco_assets.captioning.loading import load_blip, load_clip
-from laion_coco_assets.captioning.sampler import Captioner
-from laion_coco_assets.captioning.scorer import Scorer
 from laion_coco_assets.captioning.vision import encode_images
-from laion_coco_assets.contract.profile import CaptionerSource, MaxLength, RankerSource, load_profile
+from laion_coco_assets.contract.profile import CaptionerSource, MaxLength, RankerSource
+from laion_coco_assets.contract.profile_files import load_profile
 from laion_coco_assets_tests.captioning.conftest import CPU, SPECIAL, WORDS
-from laion_coco_assets_tests.captioning.reference import prompt_tokens
+from laion_coco_assets_tests.captioning.reference import prompt_tokens, step_decoder
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def test_blip_large(big_folder: Path) -> None:
     hidden = encode_images(blip.model.vision_model, blip.preprocessing([image]))
     logits, prefixes = decoder.start(decoder.look(hidden), prompt)
     tokens = np.array([2000, 17_000, 30_000])
-    after, _ = decoder.step(prefixes, np.zeros(3, dtype=np.int64), tokens)
+    after, _ = step_decoder(decoder, prefixes, np.zeros(3, dtype=np.int64), tokens)
     rows = torch.tensor([[*prompt, int(each)] for each in tokens])
     states = blip.model.vision_model(blip.preprocessing([image])).last_hidden_state.expand(3, -1, -1)
     theirs = blip.model.text_decoder(input_ids=rows, encoder_hidden_states=states).logits
@@ -77,7 +78,7 @@ def test_blip_large(big_folder: Path) -> None:
 
     original = load_profile("laion-coco").caption
     settings = original.model_copy(update={"max_lengths": (MaxLength(tokens=6, candidates=8),)})
-    [result] = Captioner(blip, settings).caption([image], ["sample"])
+    [result] = BlipCaptioner(blip, settings).caption([image], ["sample"])
     assert sum(result.multiplicities) <= 8
 
 
@@ -92,10 +93,10 @@ def test_openais_towers(name: str, parameters: int, big_folder: Path) -> None:
     image = Image.effect_noise((500, 300), 80).convert("RGB")
     texts = ["a red ball on a blue hat", "a dog", "a long story " * 40]
 
-    with torch.no_grad():  # before the scorer takes the model over
+    with torch.no_grad():  # before the ranker takes the model over
         own = clip.model.encode_image(clip.preprocess(image).unsqueeze(0), normalize=True)
         theirs = own @ clip.model.encode_text(open_clip.get_tokenizer(name)(texts), normalize=True).T
 
-    [scores] = Scorer(clip).score([image], [texts])
+    [scores] = ClipRanker(clip).score_images([image], [texts])
 
     np.testing.assert_allclose(scores, theirs[0].numpy(), atol=1e-5, rtol=0)

@@ -21,9 +21,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from laion_coco_assets.captioning import hub as hub_module
+from laion_coco_assets.captioning.blip_captioner import BlipCaptioner
 from laion_coco_assets.captioning.clip import _preprocessing, _trained_with_quick_gelu
 from laion_coco_assets.captioning.loading import load_blip, load_clip
-from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.contract.fingerprint import content_digest
 from laion_coco_assets.contract.profile import CaptionerSource, CaptionSettings, RankerSource
 from laion_coco_assets.errors import ModelUnavailableError
@@ -111,8 +111,8 @@ class TestBlip:
         (blip_copy / "model.safetensors").unlink()
         torch.save(weights, blip_copy / "pytorch_model.bin")
 
-        old = Captioner(load_blip(local_blip(blip_copy), CPU, F32), settings_with())
-        new = Captioner(load_blip(local_blip(blip_folder), CPU, F32), settings_with())
+        old = BlipCaptioner(load_blip(local_blip(blip_copy), CPU, F32), settings_with())
+        new = BlipCaptioner(load_blip(local_blip(blip_folder), CPU, F32), settings_with())
         assert old.caption(images, list("abcdefg")) == new.caption(images, list("abcdefg"))
 
     @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ class TestBlip:
         config = json.loads((blip_copy / "config.json").read_text())
         config["text_config"]["intermediate_size"] = 72
         (blip_copy / "config.json").write_text(json.dumps(config))
-        with pytest.raises(ModelUnavailableError, match="not this configuration's weights"):
+        with pytest.raises(ModelUnavailableError, match="the weights do not fit the configuration"):
             load_blip(local_blip(blip_copy), CPU, F32)
 
     @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ class TestBlip:
 
     def test_configuration_that_is_no_json(self, blip_copy: Path) -> None:
         (blip_copy / "config.json").write_text('{"model_type": "blip"')
-        with pytest.raises(ModelUnavailableError, match=r"config\.json: can not be read"):
+        with pytest.raises(ModelUnavailableError, match=r"config\.json: cannot be read"):
             load_blip(local_blip(blip_copy), CPU, F32)
 
     def test_pickled_code_is_never_run(self, blip_copy: Path, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ class TestClip:
     def test_torchscript_archive_says_what_to_take_instead(self, tmp_path: Path, named: Named) -> None:
         torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "ViT.pt")
         with pytest.raises(
-            ModelUnavailableError, match=r"a TorchScript archive.*take the same weights as \.safetensors"
+            ModelUnavailableError, match=r"a TorchScript archive.*use the same weights as \.safetensors"
         ):
             load_clip(clip_at(tmp_path / "ViT.pt", named.name), CPU, F32)
 
@@ -304,7 +304,7 @@ class TestClip:
             load_clip(clip_at(tmp_path / "nowhere"), CPU, F32, setting="rank.model.path")
         config = vit_folder / "open_clip_config.json"
         config.write_text(config.read_text().replace("model_cfg", "model_config"))
-        with pytest.raises(ModelUnavailableError, match=r"open_clip can not build this model .*missing 'model_cfg'"):
+        with pytest.raises(ModelUnavailableError, match=r"open_clip cannot build this model .*missing 'model_cfg'"):
             load_clip(clip_at(vit_folder), CPU, F32)
         config.unlink()
         with pytest.raises(ModelUnavailableError, match=r"no open_clip_config\.json in it"):
@@ -326,7 +326,7 @@ OFFLINE = """
 import torch
 from laion_coco_assets.captioning.loading import load_blip
 from laion_coco_assets.errors import ModelUnavailableError
-from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.contract.profile_files import load_profile
 try:
     load_blip(load_profile("laion-coco").caption.model, torch.device("cpu"), torch.float32)
 except ModelUnavailableError as error:
@@ -395,14 +395,14 @@ class TestHub:
 
     def test_hub_that_refuses_the_connection(self, hub: Hub) -> None:
         hub.answer_at("http://127.0.0.1:9")
-        with pytest.raises(ModelUnavailableError, match=r"of unknown size[\s\S]*the hub can not be reached"):
+        with pytest.raises(ModelUnavailableError, match=r"of unknown size[\s\S]*the hub cannot be reached"):
             load_blip(CaptionerSource(name="nobody/nothing"), CPU, F32)
 
     def test_hub_that_never_answers_is_not_waited_for(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hub_module, "_ANSWER_S", 0.5)
         with socket.create_server(("127.0.0.1", 0)) as server:
             hub.answer_at(f"http://127.0.0.1:{server.getsockname()[1]}")
-            with pytest.raises(ModelUnavailableError, match="the hub can not be reached"):
+            with pytest.raises(ModelUnavailableError, match="the hub cannot be reached"):
                 load_blip(CaptionerSource(name="nobody/nothing"), CPU, F32)
 
     def test_model_that_the_hub_does_not_have(self, hub: Hub, blip_folder: Path) -> None:
@@ -438,7 +438,7 @@ class TestHub:
     def test_incomplete_cache_is_not_loaded(self, hub: Hub, blip_folder: Path) -> None:
         shutil.copytree(blip_folder, hub.snapshot("own/blip"), ignore=shutil.ignore_patterns("*.safetensors"))
         hub.go_offline()
-        with pytest.raises(ModelUnavailableError, match="can not be had"):
+        with pytest.raises(ModelUnavailableError, match="is not available"):
             load_blip(CaptionerSource(name="own/blip", revision=REVISION), CPU, F32)
 
     def test_download_takes_what_is_needed_at_the_resolved_commit(self, hub: Hub, blip_folder: Path) -> None:

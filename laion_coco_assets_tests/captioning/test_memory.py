@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from laion_coco_assets.captioning.blip_captioner import BlipCaptioner
 from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes
 from laion_coco_assets.captioning.loading import Blip
-from laion_coco_assets.captioning.sampler import Captioner
 from laion_coco_assets.contract.profile import CaptionSettings, MaxLength
 
 
@@ -30,7 +30,7 @@ def most_held(
 
     with monkeypatch.context() as patch:
         patch.setattr(BlipDecoder, "advance", watched)
-        Captioner(blip, settings, batch_size=4).caption(images, [f"{place}" for place in range(len(images))])
+        BlipCaptioner(blip, settings, batch_size=4).caption(images, [f"{place}" for place in range(len(images))])
     return max(rows), max(held)
 
 

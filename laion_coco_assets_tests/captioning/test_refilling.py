@@ -9,29 +9,26 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from laion_coco_assets.captioning.blip_captioner import BlipCaptioner, Sample
 from laion_coco_assets.captioning.decoder import BlipDecoder, Prefixes
+from laion_coco_assets.captioning.group import Group
+from laion_coco_assets.captioning.interfaces import Candidates
 from laion_coco_assets.captioning.loading import Blip
-from laion_coco_assets.captioning.sampler import Candidates, Captioner, Sample
 from laion_coco_assets.contract.profile import CaptionSettings, MaxLength
 
 LONGEST, SHORT = 24, 3
 
 
-class Measured(Captioner):
+class Measured(BlipCaptioner):
     """Captions of `long` images are as long as may be, those of others end after three tokens."""
 
     long: frozenset[str] = frozenset()
 
     def _outcome(
-        self,
-        sample_ids: Sequence[str],
-        tree: Any,
-        step: int,
-        tokens: NDArray[np.int64],
-        ended: NDArray[np.bool_],
+        self, group: Group, tokens: NDArray[np.int64], ends: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        short = np.array([each not in self.long for each in sample_ids])[tree.images]
-        return tokens, short & (step >= SHORT)
+        short = np.array([each not in self.long for each in group.sample_ids])[group.tree.images]
+        return tokens, short & (group.step >= SHORT)
 
 
 @pytest.fixture
@@ -147,5 +144,5 @@ def test_no_device_memory_for_one_is_an_error(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(BlipDecoder, "advance", full)
-    with pytest.raises(DeviceMemoryError, match="has not the memory for one image"):
+    with pytest.raises(DeviceMemoryError, match="does not have enough memory for one image"):
         captioner(blip, settings, 4, []).caption(images, list("abcdefg"))

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from laion_coco_assets.contract.schemas import LEDGER, Stage
-from laion_coco_assets.sources.source import sample_id
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
+from laion_coco_assets.sources.sample_id import sample_id
 from laion_coco_assets.store.store import ShardStore
 
 Row = dict[str, Any]
@@ -139,7 +139,7 @@ def top_captions(said: Callable[[Rows, int], str]) -> Callable[[Rows], None]:
 
 def other_samples(store: ShardStore, mark: str) -> Change:
     """Other URLs and so sample_ids, the same in `published` and its ledger: a sample is published in one shard."""
-    published = pq.read_table(store.path(Stage.PUBLISHED, SHARD).path, columns=["sample_id", "TEXT"]).to_pylist()
+    published = pq.read_table(store.path(StageName.PUBLISHED, SHARD).path, columns=["sample_id", "TEXT"]).to_pylist()
     texts = {row["sample_id"]: row["TEXT"] for row in published}
 
     def edit(found: Rows) -> None:
@@ -215,52 +215,52 @@ def both(*edits: Callable[[Rows], None]) -> Change:
 
 #: For each rule of a shard a file to tamper with, and how.
 MUTATIONS: dict[str, tuple[str, Change]] = {
-    "fetched_images_columns": (Stage.FETCHED_IMAGES, table(lambda found: found.drop_columns(["final_url"]))),
-    "fetched_images_content": (Stage.FETCHED_IMAGES, rows(first(ok, image=lambda row: row["image"] + b"!"))),
-    "fetched_images_described": (Stage.FETCHED_IMAGES, rows(first(ok, format="BMP"))),
-    "fetched_images_every_source_row": (Stage.FETCHED_IMAGES, rows(swap(0, 1))),
-    "fetched_images_fingerprint": (Stage.FETCHED_IMAGES, metadata(fingerprint="0" * 32)),
-    "fetched_images_once_per_url": (Stage.FETCHED_IMAGES, rows(first(lambda row: row["reason"] == "duplicate_url", reason="timeout"))),
-    "fetched_images_reason": (Stage.FETCHED_IMAGES, rows(first(lambda row: not ok(row), reason="bad luck"))),
-    "fetched_images_sample_id": (Stage.FETCHED_IMAGES, rows(first(sample_id="0" * 32))),
-    "fetched_images_success": (Stage.FETCHED_IMAGES, rows(every(ok, status="rejected", reason="dns", image=None, sha256=None))),
-    "blip_candidates_columns": (Stage.BLIP_CANDIDATES, table(lambda found: found.rename_columns(["row", "sample_id", "texts", *found.column_names[3:]]))),
-    "blip_candidates_every_image": (Stage.BLIP_CANDIDATES, rows(without_last)),
-    "blip_candidates_fingerprint": (Stage.BLIP_CANDIDATES, metadata(inputs='{"fetched_images": "another"}')),
-    "blip_candidates_lists": (Stage.BLIP_CANDIDATES, rows(first(multiplicities=lambda row: [41] * len(row["captions"])))),
-    "blip_candidates_reproducible": (Stage.BLIP_CANDIDATES, metadata(models="{}")),
-    "clip_l_top5_all_scores": (Stage.CLIP_L_TOP5, rows(first(scores=lambda row: [*row["scores"][:-1], None]))),
-    "clip_l_top5_best": (Stage.CLIP_L_TOP5, rows(first(lambda row: len(row["top"]) > 1, top=lambda row: row["top"][::-1]))),
-    "clip_l_top5_columns": (Stage.CLIP_L_TOP5, table(lambda found: found.append_column("more", pa.nulls(len(found))))),
-    "clip_l_top5_every_image": (Stage.CLIP_L_TOP5, rows(without_last)),
-    "clip_l_top5_fingerprint": (Stage.CLIP_L_TOP5, metadata(fingerprint="0" * 32)),
-    "rn50x64_final_columns": (Stage.RN50X64_FINAL, table(lambda found: found.drop_columns(["alt_text_score"]))),
-    "rn50x64_final_every_image": (Stage.RN50X64_FINAL, rows(swap(0, 1))),
-    "rn50x64_final_fingerprint": (Stage.RN50X64_FINAL, metadata(fingerprint="0" * 32)),
-    "rn50x64_final_winner": (Stage.RN50X64_FINAL, rows(first(caption="another"))),
+    "fetched_images_columns": (StageName.FETCHED_IMAGES, table(lambda found: found.drop_columns(["final_url"]))),
+    "fetched_images_content": (StageName.FETCHED_IMAGES, rows(first(ok, image=lambda row: row["image"] + b"!"))),
+    "fetched_images_described": (StageName.FETCHED_IMAGES, rows(first(ok, format="BMP"))),
+    "fetched_images_every_source_row": (StageName.FETCHED_IMAGES, rows(swap(0, 1))),
+    "fetched_images_fingerprint": (StageName.FETCHED_IMAGES, metadata(fingerprint="0" * 32)),
+    "fetched_images_once_per_url": (StageName.FETCHED_IMAGES, rows(first(lambda row: row["reason"] == "duplicate_url", reason="timeout"))),
+    "fetched_images_reason": (StageName.FETCHED_IMAGES, rows(first(lambda row: not ok(row), reason="bad luck"))),
+    "fetched_images_sample_id": (StageName.FETCHED_IMAGES, rows(first(sample_id="0" * 32))),
+    "fetched_images_success": (StageName.FETCHED_IMAGES, rows(every(ok, status="rejected", reason="dns", image=None, sha256=None))),
+    "blip_candidates_columns": (StageName.BLIP_CANDIDATES, table(lambda found: found.rename_columns(["row", "sample_id", "texts", *found.column_names[3:]]))),
+    "blip_candidates_every_image": (StageName.BLIP_CANDIDATES, rows(without_last)),
+    "blip_candidates_fingerprint": (StageName.BLIP_CANDIDATES, metadata(inputs='{"fetched_images": "another"}')),
+    "blip_candidates_lists": (StageName.BLIP_CANDIDATES, rows(first(multiplicities=lambda row: [41] * len(row["captions"])))),
+    "blip_candidates_reproducible": (StageName.BLIP_CANDIDATES, metadata(models="{}")),
+    "clip_l_top5_all_scores": (StageName.CLIP_L_TOP5, rows(first(scores=lambda row: [*row["scores"][:-1], None]))),
+    "clip_l_top5_best": (StageName.CLIP_L_TOP5, rows(first(lambda row: len(row["top"]) > 1, top=lambda row: row["top"][::-1]))),
+    "clip_l_top5_columns": (StageName.CLIP_L_TOP5, table(lambda found: found.append_column("more", pa.nulls(len(found))))),
+    "clip_l_top5_every_image": (StageName.CLIP_L_TOP5, rows(without_last)),
+    "clip_l_top5_fingerprint": (StageName.CLIP_L_TOP5, metadata(fingerprint="0" * 32)),
+    "rn50x64_final_columns": (StageName.RN50X64_FINAL, table(lambda found: found.drop_columns(["alt_text_score"]))),
+    "rn50x64_final_every_image": (StageName.RN50X64_FINAL, rows(swap(0, 1))),
+    "rn50x64_final_fingerprint": (StageName.RN50X64_FINAL, metadata(fingerprint="0" * 32)),
+    "rn50x64_final_winner": (StageName.RN50X64_FINAL, rows(first(caption="another"))),
     "ledger_columns": (LEDGER, table(lambda found: found.drop_columns(["detail"]))),
     "ledger_fingerprint": (LEDGER, metadata(fingerprint="0" * 32)),
-    "published_all_scores": (Stage.PUBLISHED, rows(first(all_multiplicities=lambda row: [each + 1 for each in row["all_multiplicities"]]))),
-    "published_captions": (Stage.PUBLISHED, rows(unsorted_tail)),
-    "published_carried_over": (Stage.PUBLISHED, rows(first(WIDTH=1))),
-    "published_columns": (Stage.PUBLISHED, table(lambda found: found.select([found.num_columns - 1, *range(found.num_columns - 1)]))),
+    "published_all_scores": (StageName.PUBLISHED, rows(first(all_multiplicities=lambda row: [each + 1 for each in row["all_multiplicities"]]))),
+    "published_captions": (StageName.PUBLISHED, rows(unsorted_tail)),
+    "published_carried_over": (StageName.PUBLISHED, rows(first(WIDTH=1))),
+    "published_columns": (StageName.PUBLISHED, table(lambda found: found.select([found.num_columns - 1, *range(found.num_columns - 1)]))),
     "published_ledger_agrees": (LEDGER, rows(first(lambda row: row["reason"] == "http_4xx", reason="dns"))),
-    "published_matches_ledger": (Stage.PUBLISHED, rows(replace(0, 1))),
+    "published_matches_ledger": (StageName.PUBLISHED, rows(replace(0, 1))),
     "published_nothing_vanishes": (LEDGER, rows(without_last)),
-    "published_repetition": (Stage.PUBLISHED, rows(top_captions(lambda *_: "a hat on top of a hat"))),
-    "published_whole_shard": (Stage.PUBLISHED, metadata(max_samples="100")),
-    "published_row_fingerprint": (Stage.PUBLISHED, rows(first(fingerprint="0" * 32))),
+    "published_repetition": (StageName.PUBLISHED, rows(top_captions(lambda *_: "a hat on top of a hat"))),
+    "published_whole_shard": (StageName.PUBLISHED, metadata(max_samples="100")),
+    "published_row_fingerprint": (StageName.PUBLISHED, rows(first(fingerprint="0" * 32))),
 }  # fmt: skip
 
 
 def until(stage: str) -> tuple[str, ...]:
     """The stages up to this one, as if the run had ended there."""
-    order = list(Stage)
-    return tuple(order[: order.index(Stage(stage)) + 1])
+    order = list(StageName)
+    return tuple(order[: order.index(StageName(stage)) + 1])
 
 
 #: What docs/checks-workflow.yml has in git.
-IN_GIT: tuple[str, ...] = (Stage.PUBLISHED, LEDGER)
+IN_GIT: tuple[str, ...] = (StageName.PUBLISHED, LEDGER)
 
 
 @dataclass(frozen=True)
@@ -269,17 +269,17 @@ class Mutation:
 
     rule: str
     changes: Mapping[str, Change]
-    left: tuple[str, ...] = (*Stage, LEDGER)
+    left: tuple[str, ...] = (*StageName, LEDGER)
 
 
 def _fetched(**values: Any) -> Mutation:
     change = rows(first(ok, **values))
-    return Mutation("fetched_images_described", {Stage.FETCHED_IMAGES: change}, until(Stage.FETCHED_IMAGES))
+    return Mutation("fetched_images_described", {StageName.FETCHED_IMAGES: change}, until(StageName.FETCHED_IMAGES))
 
 
 def _candidates(**values: Any) -> Mutation:
     change = rows(first(**values))
-    return Mutation("blip_candidates_lists", {Stage.BLIP_CANDIDATES: change}, until(Stage.BLIP_CANDIDATES))
+    return Mutation("blip_candidates_lists", {StageName.BLIP_CANDIDATES: change}, until(StageName.BLIP_CANDIDATES))
 
 
 def _no_inputs(stage: str) -> Mutation:
@@ -292,11 +292,11 @@ def _alt_text(stage: str, rule: str, score: float) -> Mutation:
 
 
 def _published(rule: str, *edits: Callable[[Rows], None]) -> Mutation:
-    return Mutation(f"published_{rule}", {Stage.PUBLISHED: both(*edits)}, IN_GIT)
+    return Mutation(f"published_{rule}", {StageName.PUBLISHED: both(*edits)}, IN_GIT)
 
 
 def _of_both(rule: str, **values: Any) -> Mutation:
-    changes = {Stage.PUBLISHED: rows(first(**values)), LEDGER: rows(first(is_published, **values))}
+    changes = {StageName.PUBLISHED: rows(first(**values)), LEDGER: rows(first(is_published, **values))}
     return Mutation(f"published_{rule}", changes, IN_GIT)
 
 
@@ -317,18 +317,18 @@ FURTHER: dict[str, Mutation] = {
     "an image of no request": _fetched(http_status=None),
     "a multiplicity that is null": _candidates(multiplicities=at("multiplicities", -1, None)),
     "a token count that is null": _candidates(token_counts=at("token_counts", -1, None)),
-    "a ranking without its settings": Mutation("clip_l_top5_best", {Stage.CLIP_L_TOP5: metadata(settings="{}")}, until(Stage.CLIP_L_TOP5)),
-    "a score of the alt text that is no number": _alt_text(Stage.CLIP_L_TOP5, "all_scores", math.nan),
-    "a final score of the alt text out of range": _alt_text(Stage.RN50X64_FINAL, "winner", 1.5),
-    "a final score of the alt text that is no number": _alt_text(Stage.RN50X64_FINAL, "winner", math.nan),
-    **{f"{stage} of nothing": _no_inputs(stage) for stage in list(Stage)[:-1]},
+    "a ranking without its settings": Mutation("clip_l_top5_best", {StageName.CLIP_L_TOP5: metadata(settings="{}")}, until(StageName.CLIP_L_TOP5)),
+    "a score of the alt text that is no number": _alt_text(StageName.CLIP_L_TOP5, "all_scores", math.nan),
+    "a final score of the alt text out of range": _alt_text(StageName.RN50X64_FINAL, "winner", 1.5),
+    "a final score of the alt text that is no number": _alt_text(StageName.RN50X64_FINAL, "winner", math.nan),
+    **{f"{stage} of nothing": _no_inputs(stage) for stage in list(StageName)[:-1]},
     "published of nothing": Mutation("published_fingerprint", {each: metadata(inputs="{}") for each in IN_GIT}),
     "published and ledger of another file": Mutation("published_fingerprint", dict.fromkeys(IN_GIT, _ANOTHER_INPUT)),
     "a ledger of another file": Mutation("ledger_fingerprint", {LEDGER: _ANOTHER_INPUT}),
     "another alt text": _published("sample_id", first(has_alt_text, TEXT="another")),
     "no URL, in the ledger either": _of_both("sample_id", URL=None),
     "another sample_id, in the ledger too": _of_both("sample_id", sample_id="0" * 32),
-    "another order": Mutation("published_matches_ledger", {Stage.PUBLISHED: rows(swap(0, 1))}),
+    "another order": Mutation("published_matches_ledger", {StageName.PUBLISHED: rows(swap(0, 1))}),
     "another URL in the ledger": _ledger("matches_ledger", first(is_published, URL="http://another.test/")),
     "a detail of what is published": _ledger("ledger_reasons", first(is_published, detail="all is well")),
     "a stage that there is not": _ledger("ledger_reasons", first(lambda row: row["reason"], stage="nowhere")),
@@ -336,12 +336,12 @@ FURTHER: dict[str, Mutation] = {
     "another stage with the same reason": Mutation(
         "published_ledger_agrees",
         {
-            Stage.FETCHED_IMAGES: rows(first(_TRUNCATED, reason="decode_error")),
+            StageName.FETCHED_IMAGES: rows(first(_TRUNCATED, reason="decode_error")),
             LEDGER: rows(first(_TRUNCATED, reason="decode_error", stage="blip_candidates")),
         },
     ),
-    "another sample_id of what is rejected": _ledger("ledger_agrees", first(lambda row: row["reason"] == "http_4xx", sample_id="0" * 32), (*Stage, LEDGER)),
-    "another sha256 than the image's": Mutation("published_carried_over", {Stage.PUBLISHED: rows(first(sha256="0" * 64))}),
+    "another sample_id of what is rejected": _ledger("ledger_agrees", first(lambda row: row["reason"] == "http_4xx", sample_id="0" * 32), (*StageName, LEDGER)),
+    "another sha256 than the image's": Mutation("published_carried_over", {StageName.PUBLISHED: rows(first(sha256="0" * 64))}),
     "another winner": _published("captions", first(loses(1), top_caption=lambda row: row["all_captions"][1])),
     "another winner with one ranker": _published("captions", one_ranker, first(top_caption=lambda row: row["all_captions"][1])),
     "a caption that is blank": _published("captions", first(loses(-1), all_captions=at("all_captions", -1, "\u3000"))),
@@ -369,24 +369,24 @@ FURTHER: dict[str, Mutation] = {
 #: For each rule across shards the files that a second shard has of the first, and how one of them is tampered with.
 ACROSS: dict[str, tuple[tuple[str, ...], str, Change]] = {
     "blip_candidates_same_everywhere": (
-        (Stage.FETCHED_IMAGES, Stage.BLIP_CANDIDATES),
-        Stage.BLIP_CANDIDATES,
+        (StageName.FETCHED_IMAGES, StageName.BLIP_CANDIDATES),
+        StageName.BLIP_CANDIDATES,
         rows(first(multiplicities=lambda row: row["multiplicities"][::-1], captions=lambda row: row["captions"][::-1])),
     ),
-    "published_once_across_shards": ((Stage.PUBLISHED, LEDGER), Stage.PUBLISHED, metadata(shard="again")),
+    "published_once_across_shards": ((StageName.PUBLISHED, LEDGER), StageName.PUBLISHED, metadata(shard="again")),
 }
 
 #: For each rule that compares a shard with earlier ones the files of those, and how the later one is tampered with.
 DRIFTS: dict[str, tuple[tuple[str, ...], Change]] = {
-    "fetched_images_success_drift": ((Stage.FETCHED_IMAGES,), rows(half_rejected)),
-    "clip_l_top5_score_drift": ((Stage.CLIP_L_TOP5,), rows(halved)),
+    "fetched_images_success_drift": ((StageName.FETCHED_IMAGES,), rows(half_rejected)),
+    "clip_l_top5_score_drift": ((StageName.CLIP_L_TOP5,), rows(halved)),
     "published_length_drift": (
-        (Stage.PUBLISHED, LEDGER),
+        (StageName.PUBLISHED, LEDGER),
         rows(top_captions(lambda found, i: found[i]["top_caption"] + " with a hat")),
     ),
     # Neighbours share a caption, with the words of one of them.
     "published_repetition_drift": (
-        (Stage.PUBLISHED, LEDGER),
+        (StageName.PUBLISHED, LEDGER),
         rows(top_captions(lambda found, i: found[i // 2 * 2]["top_caption"] + "s")),
     ),
 }
@@ -410,7 +410,7 @@ def copy_before(store: ShardStore, stages: tuple[str, ...], count: int = EARLIER
     """Shards before the first one, each with the same files and its own samples."""
     names = [f"before-{i:05}" for i in range(count)]
     for name in names:
-        copy_shard(store, stages, name, *([other_samples(store, name)] if Stage.PUBLISHED in stages else []))
+        copy_shard(store, stages, name, *([other_samples(store, name)] if StageName.PUBLISHED in stages else []))
     return names
 
 
@@ -423,7 +423,7 @@ def plant(store: ShardStore, name: str) -> None:
     if name in FURTHER:
         for stage, change in FURTHER[name].changes.items():
             tamper(store, stage, change)
-        for each in {*Stage, LEDGER}.difference(FURTHER[name].left):
+        for each in {*StageName, LEDGER}.difference(FURTHER[name].left):
             Path(store.path(each, SHARD).path).unlink()
         return
     if name in ACROSS:
@@ -438,8 +438,8 @@ def plant(store: ShardStore, name: str) -> None:
     else:
         stage, change = MUTATIONS[name]
     tamper(store, stage, change)
-    order = list(Stage)
-    others = order[order.index(Stage(stage)) + 1 :] if stage in order else []
+    order = list(StageName)
+    others = order[order.index(StageName(stage)) + 1 :] if stage in order else []
     others += [LEDGER] if others else []
     others += order[:-1] if name in _ALONE else []
     for each in others:

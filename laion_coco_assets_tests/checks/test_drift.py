@@ -9,33 +9,39 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from laion_coco_assets.assets import pipeline_of
 from laion_coco_assets.checks.drift import EARLIER_SHARDS, LEAST_ROWS, LEAST_SHARDS, Drift
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import Scope, Severity, all_rules
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.profile_files import load_profile
 from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.orchestration.asset_checks import build_checks
-from laion_coco_assets.resources.removal_list import RemovalsResource
-from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.resources.removals_resource import RemovalsResource
+from laion_coco_assets.resources.store_resource import ShardStoreResource
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.cli.test_cli import laion_coco
+from laion_coco_assets_tests.contracts import stage_writer
 
 RULE = "fetched_images_success_drift"
 RULES = [rule for rule in all_rules() if rule.name == RULE]
 TOO_FEW = f"fewer than {LEAST_SHARDS} earlier shards made with the same settings"
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "local, key=value", "memory", "memory, key=value"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ShardStore:
-    return ShardStore(tmp_path if request.param == "local" else f"memory://drift-{tmp_path.name}-{os.getpid()}")
+    place, _, named = request.param.partition(", ")
+    # DuckDB would take the values of such folders for those of columns, `status` among them.
+    below = "out/status=ok" if named else "out"
+    root = tmp_path if place == "local" else f"memory://drift-{tmp_path.name}-{os.getpid()}"
+    return ShardStore(f"{root}/{below}")
 
 
 def write(store: ShardStore, *successes: int, of: int = 100, first: int = 0, fingerprint: str = "f" * 32) -> list[str]:
     """A shard for each number of rows that are ok."""
     shards = [f"s{i:05}" for i in range(first, first + len(successes))]
     for shard, ok in zip(shards, successes, strict=True):
-        with store.write(StageKey(Stage.FETCHED_IMAGES, shard, fingerprint)) as writer:
+        with stage_writer(store, StageKey(StageName.FETCHED_IMAGES, shard, fingerprint)) as writer:
             writer.append(
                 [
                     {"row": i, "sample_id": f"{i:032x}", "status": "ok" if i < ok else "rejected"}
@@ -103,17 +109,17 @@ def test_only_the_last_shards_before_are_read(store: ShardStore) -> None:
     write(store, *[10] * (EARLIER_SHARDS + 10))
     *_, last = write(store, *[80] * EARLIER_SHARDS, 80, first=EARLIER_SHARDS + 10)
     assert check(store, last).status == Status.PASSED
-    shards = store.shards(Stage.FETCHED_IMAGES)
+    shards = store.shards(StageName.FETCHED_IMAGES)
     for shard in shards[: -EARLIER_SHARDS - 1]:
-        store.path(Stage.FETCHED_IMAGES, shard).write_bytes(b"not read")
+        store.path(StageName.FETCHED_IMAGES, shard).write_bytes(b"not read")
     assert check(store, last).status == Status.PASSED
 
 
 def test_a_damaged_file_among_the_earlier_ones_is_left_out(store: ShardStore) -> None:
     shards = write(store, *[80] * LEAST_SHARDS, 80)
-    store.path(Stage.FETCHED_IMAGES, shards[0]).write_bytes(b"no parquet")
+    store.path(StageName.FETCHED_IMAGES, shards[0]).write_bytes(b"no parquet")
     assert check(store, shards[-1]).why == TOO_FEW
-    assert check(store, shards[0]).why == "the file of fetched_images can not be read, or its columns are wrong"
+    assert check(store, shards[0]).why == "the file of fetched_images cannot be read, or its columns are wrong"
     assert check(store, "s99999").why == "no file of fetched_images"
 
 
@@ -136,9 +142,8 @@ def test_the_terminal_says_once_what_was_skipped(
 
 def test_each_shard_has_its_warning_in_dagster(tmp_path: Path) -> None:
     shards = write(ShardStore(tmp_path), *[80] * LEAST_SHARDS, 50, 80)
-    partitions = dg.DynamicPartitionsDefinition(name="shards")
-    checks = build_checks(load_profile("demo"), partitions)[0]
-    key = dg.AssetCheckKey(dg.AssetKey(Stage.FETCHED_IMAGES.value), RULE)
+    checks = build_checks(pipeline_of(load_profile("demo")))[0]
+    key = dg.AssetCheckKey(dg.AssetKey(StageName.FETCHED_IMAGES.value), RULE)
     resources = {"store": ShardStoreResource(data_dir=str(tmp_path)), "removals": RemovalsResource()}
     with dg.DagsterInstance.ephemeral() as instance:
         defs = dg.Definitions(asset_checks=[checks], resources=resources)

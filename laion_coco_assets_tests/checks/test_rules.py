@@ -11,14 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.checks import rules as rules_module
+from laion_coco_assets.checks.check_files import check_across, check_shard
 from laion_coco_assets.checks.drift import Drift
-from laion_coco_assets.checks.results import Status
+from laion_coco_assets.checks.results import ALL_SHARDS, Status
 from laion_coco_assets.checks.rules import Scope, Severity, all_rules
-from laion_coco_assets.checks.run import ALL_SHARDS, check_across, check_shard
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import LEDGER, Stage
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_names import LEDGER, STAGE_FOLDERS, StageName
 from laion_coco_assets.errors import StoreUnavailableError
+from laion_coco_assets.orchestration.metadata import shard_metadata
 from laion_coco_assets.publishing.removal_list import RemovalList
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.checks.mutations import (
@@ -40,6 +42,7 @@ from laion_coco_assets_tests.checks.mutations import (
 from laion_coco_assets_tests.cli.test_cli import laion_coco
 from laion_coco_assets_tests.conftest import DemoRun
 from laion_coco_assets_tests.dagster_server import ROOT
+from laion_coco_assets_tests.stage_runs import stage_of
 
 
 @pytest.fixture
@@ -69,13 +72,54 @@ def test_a_shard_whose_name_looks_like_a_pattern_is_checked_by_its_own_files(
     folder = tmp_path / "[a-z]*"
     shutil.copytree(demo.folder, folder)
     store = ShardStore(folder)
-    for stage in (*Stage, LEDGER):
+    for stage in (*StageName, LEDGER):
         Path(store.path(stage, demo.shards[0]).path).rename(store.path(stage, name).path)
     rules = [rule for rule in all_rules() if rule.scope == Scope.SHARD]
     results = check_shard(store, name, rules) + check_across(store, [name, demo.shards[1]], all_rules())
     assert {each.rule.name: each.offenders for each in results if each.status != Status.PASSED} == {}
-    (drift,) = {each.why for each in Drift(store).check_shard(name, all_rules()) if each.rule.stage == Stage.PUBLISHED}
+    (drift,) = {
+        each.why for each in Drift(store).check_shard(name, all_rules()) if each.rule.stage == StageName.PUBLISHED
+    }
     assert "fewer than" in drift  # it was measured, and has too few beside it
+
+
+@pytest.mark.parametrize("below", ["lang=en", "row=5/sample_id=x/shard=y/status=z", 'it\'s="*"/[a]=?'])
+def test_a_folder_that_looks_like_a_column_or_a_pattern_is_neither(demo: DemoRun, tmp_path: Path, below: str) -> None:
+    """Rules, drift and figures are those of the same files elsewhere."""
+    shutil.copytree(demo.folder, tmp_path / "out" / below)
+    store = ShardStore(tmp_path / "out" / below)
+    expected = fingerprints(load_profile("demo"))
+    for shard in demo.shards:
+        assert check_shard(store, shard, all_rules(), expected) == check_shard(demo.store, shard, all_rules(), expected)
+        assert Drift(store).check_shard(shard, all_rules()) == Drift(demo.store).check_shard(shard, all_rules())
+        for stage in StageName:
+            figures, others = (shown(each, stage, shard) for each in (store, demo.store))
+            assert figures == others
+    assert check_across(store, demo.shards, all_rules()) == check_across(demo.store, demo.shards, all_rules())
+
+
+def shown(store: ShardStore, stage: StageName, shard: str) -> dict[str, object]:
+    """What the UI shows of a shard, without where its file lies."""
+    metadata = shard_metadata(stage_of(store, stage, shard), store.need(stage, shard), made=None, seconds=0.0)
+    return {name: value for name, value in metadata.items() if name != "dagster/uri"}
+
+
+@pytest.mark.parametrize("key", ["description", "severity", "stage", "floor", "k"])
+def test_a_rule_file_without_a_key_is_an_error_that_names_both(key: str) -> None:
+    header = {"description": "Any.", "severity": "warn", "stage": "published", "scope": "earlier shards"}
+    header |= {"floor": "1", "k": "5"}
+
+    def text() -> str:
+        return "".join(f"-- {name}: {value}\n" for name, value in header.items()) + "SELECT 1"
+
+    assert rules_module._rule("mine", text(), STAGE_FOLDERS).name == "mine"
+    value = header.pop(key)
+    with pytest.raises(ValueError, match=rf"^mine\.sql: its header has no `{key}`: add a line `-- {key}: \.\.\.`$"):
+        rules_module._rule("mine", text(), STAGE_FOLDERS)
+    if key != "description":
+        header[key] = f"not {value}"
+        with pytest.raises(ValueError, match=rf"^mine\.sql: `{key}` in its header: .*not {value}"):
+            rules_module._rule("mine", text(), STAGE_FOLDERS)
 
 
 def test_every_rule_has_a_mutation() -> None:
@@ -106,14 +150,14 @@ def test_a_violation_is_caught_by_exactly_its_rule(
 @pytest.mark.parametrize(
     ("stage", "change"),
     [
-        *((stage, nulled("row")) for stage in (*list(Stage)[:-1], LEDGER)),
-        (Stage.FETCHED_IMAGES, nulled("URL")),
-        (Stage.BLIP_CANDIDATES, nulled("captions")),
-        (Stage.CLIP_L_TOP5, nulled("scores")),
-        (Stage.CLIP_L_TOP5, nulled("top")),
-        (Stage.RN50X64_FINAL, metadata(settings="null")),
-        (Stage.PUBLISHED, nulled("top_caption")),
-        (Stage.PUBLISHED, nulled("sample_id")),
+        *((stage, nulled("row")) for stage in (*list(StageName)[:-1], LEDGER)),
+        (StageName.FETCHED_IMAGES, nulled("URL")),
+        (StageName.BLIP_CANDIDATES, nulled("captions")),
+        (StageName.CLIP_L_TOP5, nulled("scores")),
+        (StageName.CLIP_L_TOP5, nulled("top")),
+        (StageName.RN50X64_FINAL, metadata(settings="null")),
+        (StageName.PUBLISHED, nulled("top_caption")),
+        (StageName.PUBLISHED, nulled("sample_id")),
         (LEDGER, nulled("stage")),
     ],
 )
@@ -159,8 +203,8 @@ def test_the_workflow_checks_what_a_repository_holds_and_fails_with_it(copy: Sha
 
 
 def test_what_one_ranker_decided_breaks_no_rule(copy: ShardStore) -> None:
-    tamper(copy, Stage.PUBLISHED, rows(one_ranker))
-    for stage in set(Stage).difference(IN_GIT):
+    tamper(copy, StageName.PUBLISHED, rows(one_ranker))
+    for stage in set(StageName).difference(IN_GIT):
         Path(copy.path(stage, SHARD).path).unlink()
     results = check_shard(copy, SHARD, all_rules())
     assert {each.rule.name: each.offenders for each in results if each.status == Status.FAILED} == {}
@@ -179,7 +223,7 @@ def test_a_ledger_row_of_another_sample_is_told_as_one(copy: ShardStore) -> None
 
 
 def test_a_file_that_is_not_there_is_skipped_with_its_name(copy: ShardStore) -> None:
-    Path(copy.path(Stage.FETCHED_IMAGES, SHARD).path).unlink()
+    Path(copy.path(StageName.FETCHED_IMAGES, SHARD).path).unlink()
     results = {each.rule.name: each for each in check_shard(copy, SHARD, all_rules())}
     assert results["published_carried_over"].status == Status.SKIPPED
     assert results["published_carried_over"].why == "no file of fetched_images"
@@ -194,20 +238,20 @@ def test_published_without_its_ledger_is_a_violation(copy: ShardStore) -> None:
 
 
 def test_a_ledger_without_what_it_says_is_published_is_a_violation(copy: ShardStore) -> None:
-    Path(copy.path(Stage.PUBLISHED, SHARD).path).unlink()
+    Path(copy.path(StageName.PUBLISHED, SHARD).path).unlink()
     results = {each.rule.name: each for each in check_shard(copy, SHARD, all_rules())}
     assert results["published_nothing_vanishes"].status == Status.FAILED
     assert (
         results["published_nothing_vanishes"].offenders[0].actual
-        == "none: it is gone, or was never finished; materialise it (again)"
+        == "no file: it was deleted, or never finished; materialise it again"
     )
     assert results["published_captions"].status == Status.SKIPPED
 
 
 @pytest.mark.parametrize("removals", [RemovalList(), RemovalList(domains=frozenset({"example.com"}))])
-@pytest.mark.parametrize("stage", [Stage.FETCHED_IMAGES, Stage.PUBLISHED])
+@pytest.mark.parametrize("stage", [StageName.FETCHED_IMAGES, StageName.PUBLISHED])
 def test_a_damaged_page_is_a_violation_that_names_its_file_and_not_a_crash(
-    copy: ShardStore, stage: Stage, removals: RemovalList
+    copy: ShardStore, stage: StageName, removals: RemovalList
 ) -> None:
     path = Path(copy.path(stage, SHARD).path)
     content = bytearray(path.read_bytes())
@@ -229,17 +273,19 @@ def test_a_file_system_that_fails_breaks_no_rule(copy: ShardStore, monkeypatch: 
 
 
 def test_a_foreign_file_does_not_keep_the_others_from_being_compared(copy: ShardStore) -> None:
-    tamper(copy, Stage.BLIP_CANDIDATES, table(lambda found: found.drop_columns(["captions"])))
+    tamper(copy, StageName.BLIP_CANDIDATES, table(lambda found: found.drop_columns(["captions"])))
     results = check_across(copy, [SHARD, "demo-00001"], all_rules())
     assert {each.status for each in results} == {Status.PASSED}
 
 
 def test_a_damaged_file_fails_every_rule_that_reads_it(copy: ShardStore) -> None:
-    path = Path(copy.path(Stage.PUBLISHED, SHARD).path)
+    path = Path(copy.path(StageName.PUBLISHED, SHARD).path)
     path.write_bytes(path.read_bytes()[:-20])
     results = check_shard(copy, SHARD, all_rules())
     failed = {each.rule.name for each in results if each.status == Status.FAILED}
-    assert failed == {rule.name for rule in all_rules() if Stage.PUBLISHED in rule.needs and rule.scope == Scope.SHARD}
+    assert failed == {
+        rule.name for rule in all_rules() if StageName.PUBLISHED in rule.needs and rule.scope == Scope.SHARD
+    }
 
 
 def test_rules_are_described_and_graded() -> None:

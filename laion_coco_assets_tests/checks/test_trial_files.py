@@ -6,18 +6,19 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.contract.profile_files import load_profile
 from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.orchestration.asset_checks import build_checks
-from laion_coco_assets.resources.removal_list import RemovalsResource
-from laion_coco_assets.resources.store import ShardStoreResource
+from laion_coco_assets.resources.removals_resource import RemovalsResource
+from laion_coco_assets.resources.store_resource import ShardStoreResource
 from laion_coco_assets.store.store import ShardStore
+from laion_coco_assets_tests.contracts import stage_writer
 
 PROFILE = load_profile("demo")
 CAP = 3
-STAGE = Stage.FETCHED_IMAGES
+STAGE = StageName.FETCHED_IMAGES
 KEY = dg.AssetCheckKey(dg.AssetKey(STAGE.value), "fetched_images_fingerprint")
 
 
@@ -36,7 +37,7 @@ def test_a_trials_file_has_the_fingerprint_of_its_trial(
         ("older", "0" * 32, {}),
         ("older trial", "0" * 32, {"max_samples": CAP}),
     ):
-        with ShardStore(tmp_path).write(StageKey(STAGE, shard, fingerprint, {"source": "any"})) as writer:
+        with stage_writer(ShardStore(tmp_path), StageKey(STAGE, shard, fingerprint, {"source": "any"})) as writer:
             writer.describe(**said)
     resources = {"store": ShardStoreResource(data_dir=str(tmp_path)), "removals": RemovalsResource()}
     checks = build_checks(PROFILE, dg.DynamicPartitionsDefinition(name="shards"))

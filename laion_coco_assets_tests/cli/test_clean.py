@@ -7,16 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import LEDGER, Stage
-from laion_coco_assets.contract.stage_info import Replacing, StageKey
+from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_info import ReusedFile, StageKey
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
 from laion_coco_assets.store.removed_shards import note_removed, removed_shards
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.cli.test_cli import laion_coco
+from laion_coco_assets_tests.contracts import stage_writer
+from laion_coco_assets_tests.store.checkpoint_folders import checkpoint_folder
 
 LONG_AGO = 1_000_000_000
-BLIP = Stage.BLIP_CANDIDATES
+BLIP = StageName.BLIP_CANDIDATES
 
 
 def _left(path: Path, age: int | None = LONG_AGO) -> None:
@@ -34,19 +36,21 @@ def data(tmp_path: Path) -> Path:
     store = ShardStore(tmp_path)
     current = fingerprints(load_profile("demo"))
     for shard in ("current", "older", "removed", "restored", "trial"):
-        for stage in (*Stage, LEDGER):
-            wanted = current[Stage.PUBLISHED if stage == LEDGER else Stage(stage)]
-            with store.write(StageKey(stage, shard, "0" * 32 if shard in ("older", "trial") else wanted)):
+        for stage in (*StageName, LEDGER):
+            wanted = current[StageName.PUBLISHED if stage == LEDGER else StageName(stage)]
+            with stage_writer(store, StageKey(stage, shard, "0" * 32 if shard in ("older", "trial") else wanted)):
                 pass
     note_removed(store, ["removed", "restored"])
     os.utime(tmp_path / ".removed" / "restored", (LONG_AGO, LONG_AGO))  # before its files were made
     for shard, age in (("dead", LONG_AGO), ("recent", None), ("busy", LONG_AGO)):
-        folder = Path(store.checkpoint_dir(StageKey(BLIP, shard, "f")).path)
+        folder = Path(checkpoint_folder(store, StageKey(BLIP, shard, "f")).path)
         _left(folder / "part-000000000000-000000000010.parquet", age)
-    of_a_retry = store.checkpoint_dir(StageKey(Stage.FETCHED_IMAGES, "dead", "f"), Replacing("content", "timeout"))
+    of_a_retry = checkpoint_folder(
+        store, StageKey(StageName.FETCHED_IMAGES, "dead", "f"), ReusedFile("content", "timeout")
+    )
     _left(Path(of_a_retry.path) / "part", LONG_AGO)
     for shard, age in (("removed", LONG_AGO), ("restored", None)):
-        _left(Path(store.checkpoint_dir(StageKey(BLIP, shard, "f")).path) / "part", age)
+        _left(Path(checkpoint_folder(store, StageKey(BLIP, shard, "f")).path) / "part", age)
     _left(tmp_path / "published" / ".writing-abcd" / "README.md")
     _left(tmp_path / ".writing-new" / "whole", None)
     return tmp_path
@@ -62,16 +66,16 @@ def test_nothing_goes_unasked_and_then_what_is_left_over(
     before = _there(data)
     assert laion_coco("clean", "--data-dir", str(data), monkeypatch=monkeypatch) == 0
     listed = capsys.readouterr().out
-    assert "nothing was, --yes does it" in listed
+    assert "nothing was deleted, --yes does it" in listed
     assert _there(data) == before
     with ShardStore(data).lock(StageKey(BLIP, "busy", "f")):
         assert laion_coco("clean", "--data-dir", str(data), "--yes", monkeypatch=monkeypatch) == 1
     said = capsys.readouterr()
     assert "busy-" in said.err
-    assert "in use, left" in said.err
+    assert "in use, kept" in said.err
     gone = before - _there(data)
     folders = {path.split("/")[0] for path in gone}
-    assert folders == {".checkpoints", "published", *(set(Stage) - {Stage.PUBLISHED})}
+    assert folders == {".checkpoints", "published", *(set(StageName) - {StageName.PUBLISHED})}
     kept = ("current", "older", "restored", "recent", "busy", ".writing-new")
     assert not any(name in path for path in gone for name in kept)
     assert {path for path in gone if path.startswith("published")} == {"published/.writing-abcd/README.md"}
@@ -91,14 +95,14 @@ def test_files_of_other_settings_go_when_a_profile_says_which_are_wanted(
         os.utime(path, (LONG_AGO, LONG_AGO))
     before = _there(data)
     arguments = ("clean", "--data-dir", str(data), "--profile", "demo", "--yes")
-    with ShardStore(data).lock(StageKey(Stage.RN50X64_FINAL, "older", "")):  # who makes a stage reads those before
+    with ShardStore(data).lock(StageKey(StageName.RN50X64_FINAL, "older", "")):  # who makes a stage reads those before
         assert laion_coco(*arguments, monkeypatch=monkeypatch) == 1
     assert {path for path in before if "older" in path} <= _there(data)
     assert laion_coco(*arguments, monkeypatch=monkeypatch) == 0
     gone = {path for path in before - _there(data) if "older" in path}
-    assert gone == {f"{stage}/older.parquet" for stage in Stage if stage != Stage.PUBLISHED}
+    assert gone == {f"{stage}/older.parquet" for stage in StageName if stage != StageName.PUBLISHED}
     assert all(path in _there(data) for path in before if "current" in path)
-    assert {f"{stage}/trial.parquet" for stage in Stage} <= _there(data)  # new: it may be under way
+    assert {f"{stage}/trial.parquet" for stage in StageName} <= _there(data)  # new: it may be under way
 
 
 def test_a_removed_shard_that_is_run_again_is_no_leftover(

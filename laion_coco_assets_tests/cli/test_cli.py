@@ -16,23 +16,21 @@ import typer
 from PIL import Image
 
 from laion_coco_assets.cli import main as cli
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import LEDGER, PUBLISHED, SCHEMAS, Stage
+from laion_coco_assets.contract.profile_files import load_profile
 from laion_coco_assets.contract.stage_info import StageKey
-from laion_coco_assets.resources.build import build_resources
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
+from laion_coco_assets.resources.build_resources import build_resources
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.conftest import DemoRun
+from laion_coco_assets_tests.contracts import PUBLISHED, SCHEMAS, stage_writer
+from laion_coco_assets_tests.programs import exit_code
 
 
 def laion_coco(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run the command as its entry point does; returns the exit code."""
-    monkeypatch.setattr("sys.argv", ["laion-coco", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    code = ended.value.code
-    return code if isinstance(code, int) else 0
+    return exit_code(cli.main, *arguments, monkeypatch=monkeypatch)
 
 
 def _commands(group: typer.Typer, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -53,7 +51,7 @@ def test_every_command_has_help_and_stands_in_the_readme(
     assert laion_coco(*command, "--help", monkeypatch=monkeypatch) == 0
     assert "Usage: laion-coco" in capsys.readouterr().out
     readme = (Path(cli.__file__).parents[2] / "README.md").read_text()
-    assert f"laion-coco {' '.join(command[:1])}" in readme
+    assert f"laion-coco {' '.join(command)}" in " ".join(readme.split())
 
 
 @pytest.fixture
@@ -94,8 +92,8 @@ def test_run_on_strangers_urls_and_export(
     arguments = ["run", "--source", str(source), "--data-dir", out, "--profile", "demo"]
     assert laion_coco(*arguments, "--allow-network", "127.0.0.0/8", "--shards", "a", monkeypatch=monkeypatch) == 0
     store = ShardStore(out)
-    assert store.shards(Stage.PUBLISHED) == ["a"]
-    (row,) = stage_rows(store, Stage.PUBLISHED, "a")
+    assert store.shards(StageName.PUBLISHED) == ["a"]
+    (row,) = stage_rows(store, StageName.PUBLISHED, "a")
     assert row["TEXT"] == "grey"
     assert [each["reason"] for each in stage_rows(store, LEDGER, "a")] == [None, "http_4xx"]
     assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
@@ -116,7 +114,7 @@ def test_run_on_strangers_urls_and_export(
     assert laion_coco(*export, monkeypatch=monkeypatch) == 1
     assert "1 of 1 shard failed: a" in capsys.readouterr().err
     assert laion_coco("export", "--data-dir", str(tars), "--out", out, monkeypatch=monkeypatch) == 2
-    assert "nothing published there" in capsys.readouterr().err
+    assert "nothing is published in it" in capsys.readouterr().err
 
 
 def test_run_on_a_folder_of_images(
@@ -129,7 +127,7 @@ def test_run_on_a_folder_of_images(
     arguments = ["run", "--source", str(folder), "--data-dir", out, "--profile", "demo"]
     assert laion_coco(*arguments, monkeypatch=monkeypatch) == 0
     assert "user_agent" not in capsys.readouterr().err  # nobody is asked, so nobody need know whom to write to
-    (row,) = stage_rows(ShardStore(out), Stage.PUBLISHED, "photos")
+    (row,) = stage_rows(ShardStore(out), StageName.PUBLISHED, "photos")
     assert (row["URL"], row["TEXT"]) == ("photos/grey.png", "grey")
     assert laion_coco("check", "--data-dir", out, "--profile", "demo", monkeypatch=monkeypatch) == 0
 
@@ -144,13 +142,13 @@ def test_flags_of_the_network_reach_the_fetcher(
         given.append(settings)
         return 0
 
-    monkeypatch.setattr(f"laion_coco_assets.cli.terminal.{work}", note)
-    flags = ["--fetch-concurrency", "48", "--fetch-lanes", "2", "--host-spacing", "0.5"]
+    monkeypatch.setattr(f"laion_coco_assets.cli.{command}.{work}", note)
+    flags = ["--fetch-concurrency", "48", "--fetch-requests-per-host", "2", "--host-spacing", "0.5"]
     where = ["--source", str(source), "--data-dir", str(tmp_path / "out"), "--allow-network", "127.0.0.0/8"]
     assert laion_coco(command, *where, *flags, monkeypatch=monkeypatch) == 0
     (settings,) = given
     deployment = build_resources(settings, load_profile("laion-coco"))["fetcher"].deployment()
-    assert (deployment.concurrency, deployment.lanes, deployment.host_spacing_s) == (48, 2, 0.5)
+    assert (deployment.concurrency, deployment.requests_per_host, deployment.host_spacing_s) == (48, 2, 0.5)
     assert deployment.allow_networks == ("127.0.0.0/8",)
 
 
@@ -167,18 +165,18 @@ def test_fetch_alone_and_again(
     assert "no such reason: tiemout; the reasons are transient, invalid_url," in error
     trial = [*common[:3], f"{out}-trial", *common[4:], "--max-samples", "1"]
     assert laion_coco("fetch", *trial, monkeypatch=monkeypatch) == 0
-    assert ShardStore(f"{out}-trial").need(Stage.FETCHED_IMAGES, "a").rows == 1
+    assert ShardStore(f"{out}-trial").need(StageName.FETCHED_IMAGES, "a").rows == 1
     assert laion_coco("fetch", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
     assert "http_4xx" in capsys.readouterr().out
     store = ShardStore(out)
-    assert [stage for stage in SCHEMAS if store.shards(stage)] == [Stage.FETCHED_IMAGES]
+    assert [stage for stage in SCHEMAS if store.shards(stage)] == [StageName.FETCHED_IMAGES]
     assert laion_coco("run", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
-    assert len(list(stage_rows(store, Stage.PUBLISHED, "a"))) == 1
+    assert len(list(stage_rows(store, StageName.PUBLISHED, "a"))) == 1
     shutil.copy(served[0] / "grey.png", served[0] / "none.png")
     assert laion_coco("fetch", *common, "--retry", "http_4xx", monkeypatch=monkeypatch) == 0
-    assert store.shards(Stage.FETCHED_IMAGES) == ["a"]  # b was never fetched, so there is nothing to ask for again
+    assert store.shards(StageName.FETCHED_IMAGES) == ["a"]  # b was never fetched, so there is nothing to ask for again
     assert laion_coco("run", *common, "--shards", "a", monkeypatch=monkeypatch) == 0
-    assert [row["TEXT"] for row in stage_rows(store, Stage.PUBLISHED, "a")] == ["grey", None]
+    assert [row["TEXT"] for row in stage_rows(store, StageName.PUBLISHED, "a")] == ["grey", None]
     assert [row["reason"] for row in stage_rows(store, LEDGER, "a")] == [None, None]
 
 
@@ -208,7 +206,7 @@ def test_what_was_only_fetched_is_exported(
     out, tars = str(tmp_path / "out"), tmp_path / "tars"
     export = ["export", "--data-dir", out, "--out", str(tars)]
     assert laion_coco(*export, "--stage", "fetched_images", monkeypatch=monkeypatch) == 2
-    assert "nothing fetched there" in capsys.readouterr().err
+    assert "nothing is fetched in it" in capsys.readouterr().err
     fetch = ["fetch", "--source", str(source), "--data-dir", out, "--profile", "demo", "--shards", "a"]
     assert laion_coco(*fetch, "--allow-network", "127.0.0.0/8", monkeypatch=monkeypatch) == 0
     assert laion_coco(*export, monkeypatch=monkeypatch) == 2
@@ -228,12 +226,14 @@ def test_two_stages_are_not_exported_into_one_folder(
     store, tars = ShardStore(tmp_path / "out"), tmp_path / "tars"
     row = {"row": 0, "sample_id": f"{0:032x}", "URL": "http://x/", "TEXT": "grey"}
     for shard in ("a", "b"):
-        with store.write(StageKey(Stage.FETCHED_IMAGES, shard, "f", {"source": shard})) as writer:
+        with stage_writer(store, StageKey(StageName.FETCHED_IMAGES, shard, "f", {"source": shard})) as writer:
             writer.append([row | {"status": "ok", "format": "PNG", "image": b"a picture"}])
-        inputs = {Stage.FETCHED_IMAGES.value: store.need(Stage.FETCHED_IMAGES, shard).content}
+        inputs = {StageName.FETCHED_IMAGES.value: store.need(StageName.FETCHED_IMAGES, shard).content}
         captions = {"top_caption": "a grey wall", "all_captions": [], "all_similarities": [], "all_multiplicities": []}
-        with store.write(StageKey(Stage.PUBLISHED, shard, "f", inputs)) as writer:
-            writer.append([dict.fromkeys(PUBLISHED.names) | row | captions | {"hash": 0, "fingerprint": "f"}])
+        with stage_writer(store, StageKey(StageName.PUBLISHED, shard, "f", inputs)) as writer:
+            writer.append(
+                [dict.fromkeys(PUBLISHED.names) | row | captions | {"hash": 0, "fingerprint": "f", "sha256": "0"}]
+            )
     export = ["export", "--data-dir", str(tmp_path / "out"), "--out"]
     (second,) = {"published", "fetched_images"} - {first}
     assert laion_coco(*export, str(tars), "--stage", first, "--shards", "b", monkeypatch=monkeypatch) == 0
@@ -243,7 +243,7 @@ def test_two_stages_are_not_exported_into_one_folder(
         asked = [*export, str(tars), "--stage", second, "--shards", shards]
         assert laion_coco(*asked, monkeypatch=monkeypatch) == 2
         said = capsys.readouterr().err
-        assert f"{tars / 'b.tar'} was made of {first}" in said
+        assert f"{tars / 'b.tar'} was made from {first}" in said
         assert "Traceback" not in said
         assert [each.name for each in tars.iterdir()] == ["b.tar"]
         assert (tars / "b.tar").read_bytes() == before
@@ -266,7 +266,7 @@ def test_a_bad_shard_among_good_ones_fails_alone(
     out = str(tmp_path / "out")
     arguments = ["run", "--source", str(source), "--data-dir", out, "--profile", "demo"]
     assert laion_coco(*arguments, "--allow-network", "127.0.0.0/8", monkeypatch=monkeypatch) == 1
-    assert ShardStore(out).shards(Stage.PUBLISHED) == ["a", "b"]
+    assert ShardStore(out).shards(StageName.PUBLISHED) == ["a", "b"]
     said = capsys.readouterr().err
     assert "aa.parquet: not a parquet file" in " ".join(said.split())
     assert "1 of 3 shards failed: aa" in said
@@ -275,10 +275,10 @@ def test_a_bad_shard_among_good_ones_fails_alone(
 def test_a_shard_that_another_process_writes_is_waited_for_and_the_terminal_says_so(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("laion_coco_assets.orchestration.stage.WAITS", (0,))
+    monkeypatch.setattr("laion_coco_assets.orchestration.materialise.WAITS", (0,))
     out = str(tmp_path / "out")
     arguments = ["fetch", "--source", str(source), "--data-dir", out, "--profile", "demo", "--shards", "a"]
-    with ShardStore(out).lock(StageKey(Stage.FETCHED_IMAGES, "a", "any")):
+    with ShardStore(out).lock(StageKey(StageName.FETCHED_IMAGES, "a", "any")):
         assert laion_coco(*arguments, monkeypatch=monkeypatch) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "trying again in 0 s: " in said
@@ -356,7 +356,7 @@ def test_check_fails_on_a_violation_and_names_the_sample(
 ) -> None:
     shutil.copytree(demo.folder, tmp_path / "data")
     store = ShardStore(tmp_path / "data")
-    path = Path(store.path(Stage.PUBLISHED, "demo-00000").path)
+    path = Path(store.path(StageName.PUBLISHED, "demo-00000").path)
     with pq.ParquetFile(path) as file:
         rows, schema, said = file.read().to_pylist(), file.schema_arrow, dict(file.metadata.metadata)
     said.pop(b"ARROW:schema")
@@ -364,7 +364,7 @@ def test_check_fails_on_a_violation_and_names_the_sample(
     with pq.ParquetWriter(path, schema) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=schema))
         writer.add_key_value_metadata(said)
-    monkeypatch.setattr("laion_coco_assets.cli.main.out.width", 200)
+    monkeypatch.setattr("laion_coco_assets.cli.console.out.width", 200)
     assert laion_coco("check", "--data-dir", str(tmp_path / "data"), monkeypatch=monkeypatch) == 1
     printed = capsys.readouterr().out
     cells = [line.split("\t") for line in printed.splitlines()]
@@ -381,7 +381,7 @@ def test_check_needs_a_folder_with_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert laion_coco("check", "--data-dir", str(tmp_path), monkeypatch=monkeypatch) == 2
-    assert "no stage files there" in capsys.readouterr().err
+    assert "it has no stage files" in capsys.readouterr().err
 
 
 def test_the_demos_report_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

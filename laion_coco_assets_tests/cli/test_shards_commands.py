@@ -9,20 +9,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_coco_assets.automation.arrivals import new_shards
-from laion_coco_assets.automation.missing import build_missing_shards
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import LEDGER, Stage
-from laion_coco_assets.contract.stage_info import Replacing, StageKey
-from laion_coco_assets.orchestration.stage import SHARDS
-from laion_coco_assets.resources.store import ShardStoreResource, SourceResource
+from laion_coco_assets.assets import fingerprints, pipeline_of
+from laion_coco_assets.automation.missing_shards import build_missing_shards
+from laion_coco_assets.automation.new_shards import new_shards
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_info import ReusedFile, StageKey
+from laion_coco_assets.contract.stage_names import LEDGER, StageName
+from laion_coco_assets.orchestration.records import SHARDS
+from laion_coco_assets.resources.store_resource import ShardStoreResource, SourceResource
 from laion_coco_assets.settings import Settings
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets_tests.cli.test_cli import laion_coco
+from laion_coco_assets_tests.contracts import stage_writer
+from laion_coco_assets_tests.store.checkpoint_folders import checkpoint_folder
 
-STAGES = (Stage.FETCHED_IMAGES, Stage.PUBLISHED, LEDGER)
-WITH_CHECKPOINTS = (Stage.BLIP_CANDIDATES, Stage.FETCHED_IMAGES)
+STAGES = (StageName.FETCHED_IMAGES, StageName.PUBLISHED, LEDGER)
+WITH_CHECKPOINTS = (StageName.BLIP_CANDIDATES, StageName.FETCHED_IMAGES)
 #: `a-b` begins as `a` does, checkpoints and all.
 KEYS = ["a", "a-b", "c"]
 
@@ -39,10 +41,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardStore:
     for shard in KEYS:
         pq.write_table(pa.table({"URL": ["http://a/"], "TEXT": ["x"]}), tmp_path / "source" / f"{shard}.parquet")
         for stage in STAGES:
-            with store.write(StageKey(stage, shard, "f")):
+            with stage_writer(store, StageKey(stage, shard, "f")):
                 pass
-        of_models = store.checkpoint_dir(StageKey(Stage.BLIP_CANDIDATES, shard, "f"))
-        of_a_retry = store.checkpoint_dir(StageKey(Stage.FETCHED_IMAGES, shard, "f"), Replacing("content", "timeout"))
+        of_models = checkpoint_folder(store, StageKey(StageName.BLIP_CANDIDATES, shard, "f"))
+        of_a_retry = checkpoint_folder(
+            store, StageKey(StageName.FETCHED_IMAGES, shard, "f"), ReusedFile("content", "timeout")
+        )
         for left in (of_models, of_a_retry):
             left.mkdir(parents=True)
             (left / "part").write_bytes(b"")
@@ -122,14 +126,14 @@ def test_a_shard_whose_files_were_deleted_is_made_anew_when_it_comes_back(shards
 
     def requested() -> list[str]:
         with dg.DagsterInstance.get() as instance, dg.build_schedule_context(instance=instance) as context:
-            found = build_missing_shards(settings, profile)(context)
+            found = build_missing_shards(settings, pipeline_of(profile))(context)
         return [] if isinstance(found, dg.SkipReason) else [str(each.run_key) for each in found]
 
     with dg.DagsterInstance.get() as instance:
         for stage, code_version in fingerprints(profile).items():
             for shard in KEYS:
                 tags = {"dagster/code_version": code_version}
-                event = dg.AssetMaterialization(stage.value, partition=shard, tags=tags)
+                event = dg.AssetMaterialization(stage, partition=shard, tags=tags)
                 instance.report_runless_asset_event(event)
     assert requested() == []
     shards("remove", "a", "--files", "--yes")
@@ -138,9 +142,9 @@ def test_a_shard_whose_files_were_deleted_is_made_anew_when_it_comes_back(shards
 
 
 def test_a_shard_that_is_being_written_is_not_deleted(store: ShardStore, shards: Callable[..., str]) -> None:
-    with store.lock(StageKey(Stage.PUBLISHED, "a", "")):
+    with store.lock(StageKey(StageName.PUBLISHED, "a", "")):
         assert "is being written by another process" in shards("remove", "a", "--files", "--yes", code=2)
-    assert _left(store)[Stage.FETCHED_IMAGES] == KEYS
+    assert _left(store)[StageName.FETCHED_IMAGES] == KEYS
 
 
 def test_an_unknown_shard_is_named_and_nothing_is_done(store: ShardStore, shards: Callable[..., str]) -> None:

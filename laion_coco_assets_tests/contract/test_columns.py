@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from laion_coco_assets.contract.columns import column_table
-from laion_coco_assets.contract.schemas import COLUMNS, SCHEMAS, Stage
+from laion_coco_assets.contract.stage_names import StageName
+from laion_coco_assets_tests.contracts import COLUMNS, SCHEMAS
 
 README = Path(__file__).parents[2] / "data" / "README.md"
 
@@ -30,7 +31,7 @@ def test_a_description_is_a_line_and_stays_out_of_the_file(name: str) -> None:
 
 
 def test_types_are_written_as_people_write_them() -> None:
-    types = {column.name: column.type_name for column in COLUMNS[Stage.PUBLISHED]}
+    types = {column.name: column.type_name for column in COLUMNS[StageName.PUBLISHED]}
     assert (types["all_similarities"], types["WIDTH"], types["pwatermark"]) == ("list<float64>", "int64", "float64")
-    assert "list\\<string\\>" in column_table(COLUMNS[Stage.PUBLISHED]), "markdown would take it for a tag"
-    assert SCHEMAS[Stage.PUBLISHED].field("all_similarities").type == pa.list_(pa.float64())
+    assert "list\\<string\\>" in column_table(COLUMNS[StageName.PUBLISHED]), "markdown would take it for a tag"
+    assert SCHEMAS[StageName.PUBLISHED].field("all_similarities").type == pa.list_(pa.float64())

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from laion_coco_assets.contract.fingerprint import content_digest, fingerprints
-from laion_coco_assets.contract.profile import Profile, load_profile, shipped_profiles
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.contract.fingerprint import content_digest
+from laion_coco_assets.contract.profile import Profile
+from laion_coco_assets.contract.profile_files import load_profile, shipped_profiles
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.errors import ProfileError
 
 
@@ -75,22 +77,24 @@ def test_what_is_no_profile_is_a_clear_error(tmp_path: Path) -> None:
         load_profile(tmp_path / "circle.toml")
 
 
-STAGES = list(Stage)
+STAGES = list(StageName)
 
 
 @pytest.mark.parametrize(
     ("text", "first"),
     [
-        ("[fetch]\nmin_side = 33", Stage.FETCHED_IMAGES),
-        ("[caption]\nseed = 1", Stage.BLIP_CANDIDATES),
-        ("[caption.model]\nrevision = 'other'", Stage.BLIP_CANDIDATES),
-        ("[rank]\nkeep = 4", Stage.CLIP_L_TOP5),
-        ("[final.model]\nrevision = 'other'", Stage.RN50X64_FINAL),
-        ("[publish]\ntitle = 'other'", Stage.PUBLISHED),
+        ("[fetch]\nmin_side = 33", StageName.FETCHED_IMAGES),
+        ("[caption]\nseed = 1", StageName.BLIP_CANDIDATES),
+        ("[caption.model]\nrevision = 'other'", StageName.BLIP_CANDIDATES),
+        ("[rank]\nkeep = 4", StageName.CLIP_L_TOP5),
+        ("[final.model]\nrevision = 'other'", StageName.RN50X64_FINAL),
+        ("[publish]\ntitle = 'other'", StageName.PUBLISHED),
         ("", None),
     ],
 )
-def test_a_changed_setting_changes_its_stage_and_those_after_it(tmp_path: Path, text: str, first: Stage | None) -> None:
+def test_a_changed_setting_changes_its_stage_and_those_after_it(
+    tmp_path: Path, text: str, first: StageName | None
+) -> None:
     before, after = fingerprints(load_profile("laion-coco")), fingerprints(load_profile(write(tmp_path, text)))
     changed = [stage for stage in STAGES if before[stage] != after[stage]]
     assert changed == (STAGES[STAGES.index(first) :] if first else [])
@@ -105,7 +109,7 @@ def test_a_local_model_counts_by_its_content_not_its_place(tmp_path: Path) -> No
     for folder, weights in zip(folders, (b"x", b"x", b"y"), strict=True):
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(weights * 100)
-    prints = [fingerprints(_with_model(tmp_path, folder))[Stage.BLIP_CANDIDATES] for folder in folders]
+    prints = [fingerprints(_with_model(tmp_path, folder))[StageName.BLIP_CANDIDATES] for folder in folders]
     assert prints[0] == prints[1]
     assert prints[0] != prints[2]
 
@@ -118,7 +122,7 @@ def test_how_local_weights_are_used_counts_too(tmp_path: Path) -> None:
         for tag in ("openai", "laion2b_s32b_b82k")
     ]
     changed = [stage for stage in STAGES if prints[0][stage] != prints[1][stage]]
-    assert changed == STAGES[STAGES.index(Stage.CLIP_L_TOP5) :]
+    assert changed == STAGES[STAGES.index(StageName.CLIP_L_TOP5) :]
 
 
 @pytest.mark.parametrize("at", [0, 1 << 24, (1 << 25) - 1])

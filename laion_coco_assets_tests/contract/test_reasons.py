@@ -47,7 +47,7 @@ def test_each_reason_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
             allow_networks=("127.0.0.0/8",),
             nameservers=(names.address,),
             backoff_s=0.001,
-            host_failures=0,
+            breaker_failures=0,
             decode_workers=2,
         )
         urls = [url.format(at=f"127.0.0.1:{server.port}") for url in URLS.values()]

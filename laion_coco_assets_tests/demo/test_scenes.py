@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laion_coco_assets.demo.accuracy import is_accurate, parse_caption
-from laion_coco_assets.demo.drawing import SHAPES, draw_scene, layout
+from laion_coco_assets.demo.drawing import draw_scene
+from laion_coco_assets.demo.layout import layout
 from laion_coco_assets.demo.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -18,14 +19,14 @@ from laion_coco_assets.demo.scenes import (
     RELATIONS,
     Group,
     Scene,
-    altered_scene,
     random_scene,
     scene_from_json,
     scene_to_json,
     split_of,
     true_caption,
-    vocabulary,
 )
+from laion_coco_assets.demo.shapes import SHAPES
+from tools.demo.training_scenes import altered_scene, vocabulary
 
 seeds = st.integers(0, 2**32)
 some = settings(deadline=None, max_examples=40)  # a slow machine is no failure

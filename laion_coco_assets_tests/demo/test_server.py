@@ -11,8 +11,11 @@ import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 from yarl import URL
 
-from laion_coco_assets.demo.corpus import FORMATS, HOST, Behaviour, Corpus, DemoSample, Format, build_corpus
-from laion_coco_assets.demo.images import HUGE_BYTES, encode_picture, picture_of
+from laion_coco_assets.demo.behaviours import Behaviour
+from laion_coco_assets.demo.corpus import Corpus, DemoSample, build_corpus
+from laion_coco_assets.demo.picture_bytes import HUGE_BYTES, encode_picture, picture_of
+from laion_coco_assets.demo.picture_formats import FORMATS, Format
+from laion_coco_assets.demo.sample_urls import HOST
 from laion_coco_assets.demo.server import PRIVATE_TARGET, CorpusServer
 
 

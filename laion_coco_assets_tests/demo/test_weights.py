@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BlipForConditionalGeneration, BlipImageProcessor
 
-from laion_coco_assets.demo.measure import PROMPT, WEIGHTS, held_out_pictures, measure, sample_captions, scores
-from laion_coco_assets.demo.scenes import split_of, vocabulary
+from laion_coco_assets.demo.scenes import split_of
+from tools.demo.measure import PROMPT, WEIGHTS, held_out_pictures, measure, sample_captions, scores
+from tools.demo.training_scenes import vocabulary
 
 
 def test_the_captioner_is_a_published_blip_folder() -> None:

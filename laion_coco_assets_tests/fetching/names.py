@@ -51,12 +51,12 @@ class NameServer:
                 at += 1 + query[at]
             name, kind = ".".join(labels).lower(), query[end + 1 : end + 3]
             answer = self._answer(name, kind)
-            found = [ip_address(each).packed for each in answer or () if (":" in each) == (kind == _AAAA)]
+            packed = [ip_address(ip).packed for ip in answer or () if (":" in ip) == (kind == _AAAA)]
             code = 2 if answer is None else 0 if name in self._table else 3
             records = b"".join(
-                b"\xc0\x0c" + kind + b"\0\1\0\0\0\0" + len(each).to_bytes(2, "big") + each for each in found
+                b"\xc0\x0c" + kind + b"\0\1\0\0\0\0" + len(address).to_bytes(2, "big") + address for address in packed
             )
-            header = query[:2] + bytes([0x81, 0x80 | code]) + b"\0\1" + len(found).to_bytes(2, "big") + b"\0\0\0\0"
+            header = query[:2] + bytes([0x81, 0x80 | code]) + b"\0\1" + len(packed).to_bytes(2, "big") + b"\0\0\0\0"
             self._socket.sendto(header + query[12 : end + 5] + records, sender)
 
     def _answer(self, name: str, kind: bytes) -> Answer:

@@ -1,6 +1,7 @@
 """A small server with every bad habit a web server can have, one per path. Raw asyncio, so that nothing corrects it.
 
-A test asks for `http://127.0.0.1:<port>/<path>`; `BEHAVIOURS` has the function behind each path.
+A test asks for `http://127.0.0.1:<port>/<path>`; `BEHAVIOURS` has the function for each path. One long module, since it
+is one list: a short function per path.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer
 from laion_coco_assets_tests.images import pictures
 
-LOOPBACK = FetchDeployment(allow_networks=("127.0.0.0/8",), backoff_s=0.001, host_failures=0, decode_workers=2)
+LOOPBACK = FetchDeployment(allow_networks=("127.0.0.0/8",), backoff_s=0.001, breaker_failures=0, decode_workers=2)
 
 EXPECTED: dict[str, Reason | None] = {
     "/good": None,
@@ -97,7 +97,7 @@ EXPECTED: dict[str, Reason | None] = {
     "/closes_at_once": Reason.REFUSED,
     "/resets_at_once": Reason.REFUSED,
 }
-#: Nonsense behind a whole body: refused if it comes in one piece with the body, never seen otherwise.
+#: Nonsense after a whole body: refused if it comes in one piece with the body, never seen otherwise.
 EITHER = {"/good_with_more_than_promised": {None, Reason.PROTOCOL}}
 #: Those that nothing but the deadline ends.
 UNTIL_THE_DEADLINE = (
@@ -134,7 +134,7 @@ def test_all_behaviours_end_in_their_reason_within_one_run():
             assert "b'" not in got.detail  # a server's bytes have no place in a table that people look at
 
 
-def test_nonsense_behind_a_body_harms_nothing():
+def test_nonsense_after_a_body_harms_nothing():
     with BadServer() as server, Fetcher(pictures.settings(), LOOPBACK) as fetcher:
         paths = ("/good_with_more_than_promised", "/good?1", "/good_with_more_than_promised?2", "/good?2")
         first, good, second, also_good = fetcher.fetch(server.url(path) for path in paths)
@@ -153,13 +153,13 @@ def test_what_never_ends_is_ended_by_the_deadline():
 #: A shard in which every server misbehaves, most of them in the way that costs most.
 HOSTILE = [*EXPECTED, *UNTIL_THE_DEADLINE, *(f"{path}?{n}" for n in range(5) for path in UNTIL_THE_DEADLINE)]
 SLOWEST = pictures.settings(total_timeout_s=1.0, retries=1)
-SHARD_MEANS = LOOPBACK.model_copy(update={"per_host": 16, "max_backoff_s": 0.1})
+BOUNDED = LOOPBACK.model_copy(update={"requests_per_host": 16, "max_backoff_s": 0.1})
 
 
 # Past the stated bound, and a minute for starting and decoding, pytest ends the test.
-@pytest.mark.timeout(60 + SHARD_MEANS.longest_s(SLOWEST, rows=len(HOSTILE), hosts=1))
+@pytest.mark.timeout(60 + BOUNDED.longest_s(SLOWEST, rows=len(HOSTILE), hosts=1))
 def test_a_shard_of_nothing_but_hostile_servers_takes_a_bounded_time():
-    with BadServer() as server, Fetcher(SLOWEST, SHARD_MEANS) as fetcher:
+    with BadServer() as server, Fetcher(SLOWEST, BOUNDED) as fetcher:
         results = list(fetcher.fetch(server.url(path) for path in HOSTILE))
     for path, got in zip(HOSTILE, results, strict=True):
         # A second is short: on a loaded machine a good answer may take longer, and a second try be a server's first.
@@ -169,14 +169,14 @@ def test_a_shard_of_nothing_but_hostile_servers_takes_a_bounded_time():
 
 def test_the_bound_of_a_shard_is_its_deadlines():
     settings = pictures.settings(total_timeout_s=30.0, retries=2)
-    means = FetchDeployment(concurrency=64, per_host=8, max_backoff_s=20.0)
+    deployment = FetchDeployment(concurrency=64, requests_per_host=8, max_backoff_s=20.0)
     # One row: three tries, with two waits between them, and a pause that each answer asks for.
-    assert means.longest_s(settings, rows=1, hosts=1) == 3 * 30 + (2 + 3) * 20
+    assert deployment.longest_s(settings, rows=1, hosts=1) == 3 * 30 + (2 + 3) * 20
     # 80 rows: on one host in ten waves of eight, on many in two of 64.
-    assert means.longest_s(settings, rows=80, hosts=1) == 10 * 3 * 30 + (2 + 240) * 20
-    assert means.longest_s(settings, rows=80, hosts=80) == 2 * 3 * 30 + (2 + 3) * 20
+    assert deployment.longest_s(settings, rows=80, hosts=1) == 10 * 3 * 30 + (2 + 240) * 20
+    assert deployment.longest_s(settings, rows=80, hosts=80) == 2 * 3 * 30 + (2 + 3) * 20
     # Half a second before each of the 40 rows' three tries with up to three redirects, on either of two hosts.
-    spaced = means.model_copy(update={"host_spacing_s": 0.5})
+    spaced = deployment.model_copy(update={"host_spacing_s": 0.5})
     assert spaced.longest_s(settings, rows=80, hosts=2) == 5 * 3 * 30 + (2 + 120) * 20 + 40 * 3 * 4 * 0.5
 
 

@@ -1,4 +1,4 @@
-"""What this machine lacks is said of this machine: no row, and no server, is blamed for it."""
+"""A shortage on this machine is reported as such: no row, and no server, is blamed for it."""
 
 import subprocess
 import sys
@@ -17,12 +17,12 @@ from laion_coco_assets_tests.images import pictures
 
 base, hard = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-means = FetchDeployment(
-    allow_networks=("127.0.0.0/8",), concurrency=300, per_host=300, decode_workers=1, backoff_s=0.001, host_failures=3
+deployment = FetchDeployment(
+    allow_networks=("127.0.0.0/8",), concurrency=300, requests_per_host=300, decode_workers=1, backoff_s=0.001, breaker_failures=3
 )
 reasons = set()
 try:
-    with Fetcher(pictures.settings(), means) as fetcher:
+    with Fetcher(pictures.settings(), deployment) as fetcher:
         assert [fetched.reason for fetched in fetcher.fetch([base])] == [None]  # so that the decoder runs
         for fetched in fetcher.fetch(f"{base}?{number}" for number in range(300)):
             reasons.add(str(fetched.reason))
@@ -41,8 +41,8 @@ from laion_coco_assets_tests.images import pictures
 
 port, names = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-means = FetchDeployment(allow_networks=("127.0.0.0/8",), nameservers=(names,), decode_workers=1, backoff_s=0.001)
-with Fetcher(pictures.settings(), means) as fetcher:
+deployment = FetchDeployment(allow_networks=("127.0.0.0/8",), nameservers=(names,), decode_workers=1, backoff_s=0.001)
+with Fetcher(pictures.settings(), deployment) as fetcher:
     assert [fetched.reason for fetched in fetcher.fetch([f"http://a.test:{port}/good"])] == [None]
     taken = []
     with suppress(OSError):
@@ -52,8 +52,8 @@ with Fetcher(pictures.settings(), means) as fetcher:
         print([str(fetched.reason) for fetched in fetcher.fetch([f"http://b.test:{port}/good"])])
     except UserError as error:
         print(error)
-    for each in taken:
-        os.close(each)
+    for descriptor in taken:
+        os.close(descriptor)
     print([str(fetched.reason) for fetched in fetcher.fetch([f"http://b.test:{port}/good"])])
 """
 
@@ -73,10 +73,10 @@ def test_the_soft_limit_of_open_files_is_raised() -> None:
 
 
 def test_want_of_descriptors_ends_the_fetch_and_rejects_no_row() -> None:
-    said, reasons = fetch(hard=64)
-    assert "too few sockets" in said
-    assert "ulimit -n" in said
-    assert "--fetch-concurrency" in said
+    message, reasons = fetch(hard=64)
+    assert "too few sockets" in message
+    assert "ulimit -n" in message
+    assert "--fetch-concurrency" in message
     assert reasons in ("['None']", "[]")
 
 
@@ -85,6 +85,6 @@ def test_a_look_up_that_gets_no_descriptor_is_not_blamed_on_dns() -> None:
         command = [sys.executable, "-c", _LOOKS_UP, str(server.port), names.address]
         fetched = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
     assert fetched.returncode == 0, fetched.stderr
-    said, later = fetched.stdout.splitlines()
-    assert "too few sockets" in said
+    message, later = fetched.stdout.splitlines()
+    assert "too few sockets" in message
     assert later == "['None']"

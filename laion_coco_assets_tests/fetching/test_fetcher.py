@@ -1,4 +1,4 @@
-"""The stream: order, bounds, manners, and that nothing is left behind however it ends."""
+"""The stream: order, bounds, limits per host, and that nothing is left over however it ends."""
 
 import asyncio
 import hashlib
@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from laion_coco_assets.contract.reasons import DESCRIPTIONS, TRANSIENT, Reason, Rejection
+from laion_coco_assets.contract.reasons import DESCRIPTIONS, TRANSIENT, Reason
 from laion_coco_assets.fetching.duplicates import SeenUrls
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
-from laion_coco_assets.fetching.hosts import Hosts
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
 from laion_coco_assets_tests.images import pictures
 
 
-def means(**changes) -> FetchDeployment:
+def loopback(**changes) -> FetchDeployment:
     return FetchDeployment(
-        **{"allow_networks": ("127.0.0.0/8",), "backoff_s": 0.001, "host_failures": 0, "decode_workers": 1} | changes
+        **{"allow_networks": ("127.0.0.0/8",), "backoff_s": 0.001, "breaker_failures": 0, "decode_workers": 1} | changes
     )
 
 
@@ -29,11 +28,11 @@ def fetchers_threads() -> list[str]:
 
 
 def open_sockets() -> int:
-    found = 0
+    sockets = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # the listing's own
-            found += str(descriptor.readlink()).startswith("socket:")
-    return found
+            sockets += str(descriptor.readlink()).startswith("socket:")
+    return sockets
 
 
 def test_every_reason_is_described():
@@ -53,7 +52,7 @@ def test_transient_is_what_the_same_request_may_get_another_day():
 
 
 def test_a_good_row_is_whole():
-    with BadServer() as server, Fetcher(pictures.settings(), means()) as fetcher:
+    with BadServer() as server, Fetcher(pictures.settings(), loopback()) as fetcher:
         (got,) = fetcher.fetch([server.url("/good")])
     assert got == Fetched(
         reason=None,
@@ -70,7 +69,7 @@ def test_a_good_row_is_whole():
 def test_results_come_in_the_order_of_the_urls():
     paths = ["/broken_once", "/good", "/not_found", "/redirect_twice", "/truncated_once", "/html_as_jpeg"] * 30
     wanted = [None, None, Reason.HTTP_4XX, None, None, Reason.NOT_AN_IMAGE] * 30
-    with BadServer() as server, Fetcher(pictures.settings(), means(look_ahead=40)) as fetcher:
+    with BadServer() as server, Fetcher(pictures.settings(), loopback(look_ahead=40)) as fetcher:
         urls = [server.url(f"{path}?{number}") for number, path in enumerate(paths)]
         results = list(fetcher.fetch(urls))
     assert [got.reason for got in results] == wanted
@@ -86,19 +85,19 @@ def test_urls_are_read_a_bounded_way_ahead():
             read = number + 1
             yield server.url(f"/good?{number}")
 
-    with BadServer() as server, Fetcher(pictures.settings(), means(look_ahead=10)) as fetcher:
+    with BadServer() as server, Fetcher(pictures.settings(), loopback(look_ahead=10)) as fetcher:
         for got, _ in enumerate(fetcher.fetch(urls(server)), start=1):
             assert read <= got + 10
     assert read == 200
 
 
 def test_no_urls_no_results():
-    with Fetcher(pictures.settings(), means()) as fetcher:
+    with Fetcher(pictures.settings(), loopback()) as fetcher:
         assert list(fetcher.fetch([])) == []
 
 
 def test_requests_to_one_host_are_limited():
-    with BadServer() as server, Fetcher(pictures.settings(), means(per_host=3)) as fetcher:
+    with BadServer() as server, Fetcher(pictures.settings(), loopback(requests_per_host=3)) as fetcher:
         assert all(got.reason is None for got in fetcher.fetch(server.url(f"/good?{n}") for n in range(60)))
     assert 1 <= server.most_at_once <= 3
 
@@ -121,7 +120,10 @@ def test_a_slow_host_holds_back_no_other_within_the_window(monkeypatch: pytest.M
     monkeypatch.setitem(BEHAVIOURS, "/slow", slow)
     monkeypatch.setitem(BEHAVIOURS, "/quick", quick)
     two = {"slow.test": "127.0.0.1", "quick.test": "127.0.0.1"}
-    with BadServer() as server, Fetcher(pictures.settings(), means(hosts=two, concurrency=6, per_host=4)) as fetcher:
+    with (
+        BadServer() as server,
+        Fetcher(pictures.settings(), loopback(hosts=two, concurrency=6, requests_per_host=4)) as fetcher,
+    ):
         urls = [f"http://slow.test:{server.port}/slow?{n}" for n in range(80)]
         urls += [f"http://quick.test:{server.port}/quick?{n}" for n in range(40)]
         results = list(fetcher.fetch(urls))
@@ -132,7 +134,7 @@ def test_a_slow_host_holds_back_no_other_within_the_window(monkeypatch: pytest.M
 def test_requests_to_one_host_keep_their_distance_and_other_hosts_do_not_wait():
     """A host's second row has its turn an hour after the first: the others' rows come, and it is not asked for."""
     three = {f"host{n}.test": "127.0.0.1" for n in range(3)}
-    with BadServer() as server, Fetcher(pictures.settings(), means(hosts=three, host_spacing_s=3600)) as fetcher:
+    with BadServer() as server, Fetcher(pictures.settings(), loopback(hosts=three, host_spacing_s=3600)) as fetcher:
         urls = [f"http://host{n}.test:{server.port}/good?{n}" for n in (0, 1, 2)]
         stream = fetcher.fetch([*urls, f"http://host0.test:{server.port}/good?again"])
         assert [next(stream).reason for _ in urls] == [None] * 3
@@ -140,147 +142,8 @@ def test_requests_to_one_host_keep_their_distance_and_other_hosts_do_not_wait():
         assert server.asked["/good?again"] == 0
 
 
-def test_spacing_is_counted_from_start_to_start():
-    now, starts = 100.0, []
-
-    async def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    async def scenario() -> None:
-        hosts = Hosts(8, 0, 1.0, clock=lambda: now, spacing_s=2.5, sleep=sleep)
-        line = asyncio.Semaphore(64)
-
-        async def request(host: str) -> None:
-            async with hosts.slot(host), hosts.turn(host, line):
-                starts.append((host, now))
-
-        await asyncio.gather(*(request("a") for _ in range(3)))
-        await request("b")
-        await request("a")
-        await sleep(1_000.0)
-        await request("c")
-        assert list(hosts._next) == ["c"]  # hosts that may be asked at once are forgotten
-
-    asyncio.run(scenario())
-    assert starts == [("a", 100.0), ("a", 102.5), ("a", 105.0), ("b", 105.0), ("a", 107.5), ("c", 1107.5)]
-
-
-def test_a_pause_that_a_host_asks_for_holds_for_all_its_rows():
-    now, starts = 100.0, []
-
-    async def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-        await asyncio.sleep(0)
-
-    async def scenario() -> None:
-        hosts = Hosts(2, 0, 1.0, clock=lambda: now, sleep=sleep)
-        line = asyncio.Semaphore(64)
-
-        async def request(host: str, pause_s: float = 0.0) -> None:
-            async with hosts.slot(host), hosts.turn(host, line):
-                starts.append((host, now))
-                await asyncio.sleep(0)
-                if pause_s:
-                    hosts.pause(host, pause_s)
-
-        await request("a", 30.0)
-        hosts.pause("a", 5.0)  # a shorter one ends no longer one
-        await request("b")
-        await asyncio.gather(*(request("a") for _ in range(3)))
-        assert not hosts._pauses
-
-    asyncio.run(scenario())
-    assert starts == [("a", 100.0), ("b", 100.0), ("a", 130.0), ("a", 130.0), ("a", 130.0)]
-
-
-def test_a_pause_asked_for_while_a_row_stands_in_the_common_line_holds_for_it():
-    now, starts = 100.0, []
-
-    async def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    async def scenario() -> None:
-        hosts, line = Hosts(2, 0, 1.0, clock=lambda: now, sleep=sleep), asyncio.Semaphore(1)
-
-        async def request() -> None:
-            async with hosts.slot("a"), hosts.turn("a", line):
-                starts.append(now)
-
-        await line.acquire()
-        waiting = asyncio.create_task(request())
-        await asyncio.sleep(0)
-        hosts.pause("a", 7.0)
-        line.release()
-        await waiting
-        assert not line.locked()
-
-    asyncio.run(scenario())
-    assert starts == [107.0]
-
-
-def test_a_host_that_says_how_long_to_leave_it_alone_is_asked_no_more():
-    """By one row, of 429 and 503 alike; the other hosts are none of its affair."""
-    three = {f"host{n}.test": "127.0.0.1" for n in range(3)}
-    with (
-        BadServer() as server,
-        Fetcher(pictures.settings(), means(hosts=three, host_failures=20, per_host=1)) as fetcher,
-    ):
-        first, then = (f"http://host{n}.test:{server.port}" for n in (0, 1))
-        long = list(fetcher.fetch([f"{first}/slow_down_for_a_day", *(f"{first}/good?{n}" for n in range(5))]))
-        down = list(fetcher.fetch([f"{then}/unavailable_for_a_day", f"{then}/good?then"]))
-        (other,) = fetcher.fetch([f"http://host2.test:{server.port}/good?other"])
-    assert [got.reason for got in long] == [Reason.RATE_LIMITED] * 6
-    assert [got.http_status for got in long] == [429] + [None] * 5
-    assert {got.detail for got in long[1:]} == {"not asked: the host wants to be left alone for 86400 s (HTTP 429)"}
-    assert [got.reason for got in down] == [Reason.HTTP_5XX] * 2
-    assert other.reason is None
-    assert set(server.asked) == {"/slow_down_for_a_day", "/unavailable_for_a_day", "/good?other"}
-
-
-def test_a_host_that_only_ever_says_to_slow_down_is_left_alone():
-    settings, two = pictures.settings(retries=2), means(host_failures=5, per_host=1)
-    with BadServer() as server, Fetcher(settings, two) as fetcher:
-        results = list(fetcher.fetch(server.url(f"/slow_down?{n}") for n in range(50)))
-        assert {got.reason for got in results} == {Reason.RATE_LIMITED}
-        assert server.asked.total() == 5
-
-
-def test_a_wish_to_be_left_alone_outlasts_other_answers_and_ends():
-    hosts, now, why = Hosts(1, 2, 10.0, clock=lambda: now[0]), [0.0], Rejection(Reason.RATE_LIMITED, "HTTP 429")
-    hosts.leave_alone("a", 60.0, why)
-    hosts.leave_alone("b", 10.0**9, why)
-    hosts.answered("a")
-    assert hosts.resting("a") is not None
-    assert hosts.resting("c") is None
-    now[0] = 60.0
-    assert hosts.resting("a") is None
-    assert hosts.resting("b") is not None
-    now[0] = 86_400.0  # nobody is left alone for longer than a day without being asked again
-    assert hosts.resting("b") is None
-
-
-def test_hosts_take_turns_however_many_rows_one_has():
-    order = []
-
-    async def scenario() -> None:
-        hosts, line = Hosts(8, 0, 1.0), asyncio.Semaphore(1)
-
-        async def request(host: str) -> None:
-            async with hosts.slot(host), hosts.turn(host, line):
-                order.append(host)
-                await asyncio.sleep(0)
-
-        await asyncio.gather(*(request(host) for host in "aaaaaabbb"))
-
-    asyncio.run(scenario())
-    assert "".join(order) == "aabababaa"  # its second row was in line before the other host's first
-
-
 def test_the_same_url_is_asked_for_once():
-    with BadServer() as server, Fetcher(pictures.settings(), means()) as fetcher:
+    with BadServer() as server, Fetcher(pictures.settings(), loopback()) as fetcher:
         good, other = server.url("/good"), server.url("/good?2")
         results = list(fetcher.fetch([good, other, good, f" {good}#part", None, None, "", "bad", "bad"]))
         assert [got.reason for got in results] == [
@@ -301,38 +164,17 @@ def test_the_same_url_is_asked_for_once():
         assert anew.reason is None
 
 
-def test_a_host_that_never_answers_is_left_alone():
-    with BadServer() as server, Fetcher(pictures.settings(retries=0), means(host_failures=3, per_host=1)) as fetcher:
-        results = list(fetcher.fetch(server.url(f"/closes_at_once?{n}") for n in range(10)))
-        good = list(fetcher.fetch([server.url("/good")]))
-    assert {got.reason for got in [*results, *good]} == {Reason.REFUSED}
-    assert sum((got.detail or "").startswith("not asked: 3 in a row") for got in [*results, *good]) == 8
-
-
-def test_a_host_that_answers_is_not_left_alone():
-    hosts, now, why = Hosts(1, 2, 10.0, clock=lambda: now[0]), [0.0], Rejection(Reason.TIMEOUT, "slow")
-    hosts.failed("a", why)
-    hosts.answered("a")
-    hosts.failed("a", why)
-    assert hosts.resting("a") is None
-    hosts.failed("a", why)
-    assert hosts.resting("a") is not None
-    assert hosts.resting("b") is None
-    now[0] = 11.0
-    assert hosts.resting("a") is None  # one may try again
-    hosts.failed("a", why)
-    assert hosts.resting("a") is not None
-
-
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="sockets are counted in Linux's /proc")
 @pytest.mark.parametrize("how", ["close", "exception", "interrupt", "exit"])
-def test_nothing_is_left_behind_however_it_ends(how: str):
+def test_nothing_is_left_over_however_it_ends(how: str):
     with BadServer() as server:
         before = open_sockets()
         urls = (
             server.url("/good" if n == 0 else f"/{('silent', 'stops_within_body')[n % 2]}?{n}") for n in range(10**9)
         )
-        with Fetcher(pictures.settings(total_timeout_s=600.0), means(look_ahead=50, per_host=50)) as fetcher:
+        with Fetcher(
+            pictures.settings(total_timeout_s=600.0), loopback(look_ahead=50, requests_per_host=50)
+        ) as fetcher:
             stream = fetcher.fetch(urls)
             assert next(stream).reason is None
             if how == "close":
@@ -359,19 +201,19 @@ def test_an_error_of_the_url_source_reaches_the_caller():
         raise OSError("the source broke")
 
     broken = pytest.raises(OSError, match="the source broke")
-    with BadServer() as server, Fetcher(pictures.settings(), means()) as fetcher, broken:
+    with BadServer() as server, Fetcher(pictures.settings(), loopback()) as fetcher, broken:
         list(fetcher.fetch(urls(server)))
     assert fetchers_threads() == []
 
 
 def test_outside_of_with_nothing_is_fetched():
-    fetcher = Fetcher(pictures.settings(), means())
+    fetcher = Fetcher(pictures.settings(), loopback())
     with pytest.raises(RuntimeError, match="inside `with`"):
         fetcher.fetch(["http://example.org/"])
 
 
 def test_a_fetcher_can_be_entered_again():
-    fetcher = Fetcher(pictures.settings(), means())
+    fetcher = Fetcher(pictures.settings(), loopback())
     with BadServer() as server:
         for _ in range(2):
             with fetcher:
@@ -380,7 +222,7 @@ def test_a_fetcher_can_be_entered_again():
 
 def test_one_failing_keep_alive_connection_harms_no_other_row():
     paths = [path for path in BEHAVIOURS if path.startswith(("/too_short", "/resets", "/two_lengths", "/no_http"))]
-    with BadServer() as server, Fetcher(pictures.settings(retries=0), means(per_host=2)) as fetcher:
+    with BadServer() as server, Fetcher(pictures.settings(retries=0), loopback(requests_per_host=2)) as fetcher:
         urls = [server.url(f"{'/good' if n % 2 else paths[n // 2 % len(paths)]}?{n}") for n in range(80)]
         results = list(fetcher.fetch(urls))
     assert all(got.reason is None for got in results[1::2])
@@ -391,7 +233,7 @@ def test_the_documents_table_of_reasons_is_the_codes():
     text = (Path(__file__).parents[2] / "docs" / "FETCHING.md").read_text()
     table = [line for line in text.splitlines() if line.startswith("| `") and "ent | " in line]
     expected = [
-        f"| `{reason}` | {'transient' if reason in TRANSIENT else 'permanent'} | {said} |"
-        for reason, said in DESCRIPTIONS.items()
+        f"| `{reason}` | {'transient' if reason in TRANSIENT else 'permanent'} | {description} |"
+        for reason, description in DESCRIPTIONS.items()
     ]
     assert [line for line in table if line.split(" | ")[1] in ("transient", "permanent")] == expected

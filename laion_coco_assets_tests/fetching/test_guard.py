@@ -71,15 +71,15 @@ LOCATIONS: dict[str, Reason] = {
 }
 
 
-def means(names: NameServer, **changes) -> FetchDeployment:
+def loopback(names: NameServer, **changes) -> FetchDeployment:
     return FetchDeployment(
-        allow_networks=("127.0.0.0/8",), nameservers=(names.address,), backoff_s=0.001, host_failures=0, **changes
+        allow_networks=("127.0.0.0/8",), nameservers=(names.address,), backoff_s=0.001, breaker_failures=0, **changes
     )
 
 
 def test_no_redirect_leads_to_a_place_that_is_closed():
     with BadServer() as server, NameServer({"private.test": ["10.0.0.1"]}) as names:
-        with Fetcher(pictures.settings(), means(names)) as fetcher:
+        with Fetcher(pictures.settings(), loopback(names)) as fetcher:
             urls = [server.url(f"/redirect_to?{quote(location, safe='')}") for location in LOCATIONS]
             results = list(fetcher.fetch(urls))
         assert {path.partition("?")[0] for path in server.asked} == {"/redirect_to"}
@@ -88,7 +88,7 @@ def test_no_redirect_leads_to_a_place_that_is_closed():
 
 
 def one(url: str, names: NameServer) -> Fetched:
-    with Fetcher(pictures.settings(), means(names)) as fetcher:
+    with Fetcher(pictures.settings(), loopback(names)) as fetcher:
         (got,) = fetcher.fetch([url])
     return got
 
@@ -103,7 +103,7 @@ def test_a_name_that_changes_its_answer_between_look_ups_gains_nothing():
 
 def test_one_run_looks_a_name_up_once():
     with BadServer() as server, NameServer({"rebinding.test": [["127.0.0.1"], ["10.0.0.1"]]}) as names:
-        with Fetcher(pictures.settings(), means(names)) as fetcher:
+        with Fetcher(pictures.settings(), loopback(names)) as fetcher:
             url = f"http://rebinding.test:{server.port}/good"
             reasons = [got.reason for n in range(10) for got in fetcher.fetch([f"{url}?{n}"])]
         assert names.asked["rebinding.test"] == 1

@@ -21,8 +21,8 @@ from laion_coco_assets_tests.images import pictures
 
 
 def fetch(*urls: str, **deployment) -> list[Fetched]:
-    means = FetchDeployment(**{"backoff_s": 0.001, "host_failures": 0, "decode_workers": 1} | deployment)
-    with Fetcher(pictures.settings(), means) as fetcher:
+    deployment = FetchDeployment(**{"backoff_s": 0.001, "breaker_failures": 0, "decode_workers": 1} | deployment)
+    with Fetcher(pictures.settings(), deployment) as fetcher:
         return list(fetcher.fetch(urls))
 
 
@@ -218,8 +218,8 @@ def test_nobody_listens_and_nobody_shakes_hands():
         unused.bind(("127.0.0.1", 0))
         listening.bind(("127.0.0.1", 0))
         listening.listen()  # the kernel accepts; nobody ever answers
-        means = FetchDeployment(allow_networks=LOOPBACK, backoff_s=0.001)
-        with Fetcher(pictures.settings(connect_timeout_s=0.5), means) as fetcher:
+        deployment = FetchDeployment(allow_networks=LOOPBACK, backoff_s=0.001)
+        with Fetcher(pictures.settings(connect_timeout_s=0.5), deployment) as fetcher:
             refused, silent = fetcher.fetch(
                 [f"http://127.0.0.1:{unused.getsockname()[1]}/", f"https://127.0.0.1:{listening.getsockname()[1]}/"]
             )

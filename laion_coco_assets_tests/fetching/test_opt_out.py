@@ -155,9 +155,9 @@ def signal(*lines: tuple[str, str], redirect: bool = False) -> str | None:
 
 @pytest.mark.parametrize("line", OPTED_OUT)
 def test_opted_out(line: tuple[str, str]):
-    found = signal(line)
-    assert found is not None
-    assert found.startswith(line[0] + ": ")
+    opt_out = signal(line)
+    assert opt_out is not None
+    assert opt_out.startswith(line[0] + ": ")
     assert signal(("Content-Type", "image/jpeg"), (line[0].upper(), line[1])) is not None
 
 
@@ -187,16 +187,16 @@ def test_detail_names_the_signal_and_its_scope():
 
 @pytest.mark.parametrize("line", [*OPTED_OUT, *NOT_OPTED_OUT])
 def test_a_redirects_indexing_directives_speak_of_the_link(line: tuple[str, str]):
-    found = signal(line, redirect=True)
-    assert found is None or not any(word in found for word in ("noindex", "noimageindex", "none", "unavailable"))
+    opt_out = signal(line, redirect=True)
+    assert opt_out is None or not any(word in opt_out for word in ("noindex", "noimageindex", "none", "unavailable"))
     if "noai" in (signal(line) or "") or line[0] != ROBOTS:
-        assert found == signal(line)
+        assert opt_out == signal(line)
 
 
 @given(st.lists(st.tuples(st.sampled_from((ROBOTS, TDM, USAGE, SIGNAL)), st.text()), max_size=5))
-def test_any_header_has_a_verdict(lines: list[tuple[str, str]]):
-    found = signal(*lines)
-    assert found is None or found.partition(": ")[0] in (ROBOTS, TDM, USAGE, SIGNAL)
+def test_any_header_has_a_result(lines: list[tuple[str, str]]):
+    opt_out = signal(*lines)
+    assert opt_out is None or opt_out.partition(": ")[0] in (ROBOTS, TDM, USAGE, SIGNAL)
 
 
 def test_a_date_counts_from_its_own_moment_on():

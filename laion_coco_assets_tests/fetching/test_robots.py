@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from protego import Protego
 from yarl import URL
 
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
+from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.contract.profile_files import load_profile
 from laion_coco_assets.contract.reasons import Reason, RejectedError
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetched, Fetcher
 from laion_coco_assets.fetching.robots import MAX_ROBOTS_BYTES, Robots, RobotsAnswer, own_groups
 from laion_coco_assets_tests.fetching.servers import BEHAVIOURS, BadServer, Connection
@@ -88,16 +88,23 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
 
 def fetch(server: BadServer, *urls: str, robots: bool = True, **deployment) -> list[Fetched]:
     hosts = dict.fromkeys(FILES, f"127.0.0.1:{server.port}")
-    means = FetchDeployment(
-        allow_networks=("127.0.0.0/8",), backoff_s=0.001, host_failures=0, decode_workers=1, hosts=hosts, **deployment
+    deployment = FetchDeployment(
+        allow_networks=("127.0.0.0/8",),
+        backoff_s=0.001,
+        breaker_failures=0,
+        decode_workers=1,
+        hosts=hosts,
+        **deployment,
     )
-    with Fetcher(pictures.settings(robots=robots), means) as fetcher:
+    with Fetcher(pictures.settings(robots=robots), deployment) as fetcher:
         return list(fetcher.fetch(urls))
 
 
 def test_what_hosts_say_is_heeded(server: BadServer):
     urls = [f"http://{host}/good{query}" for host in FILES for query in ("", "?private")]
-    results = iter(fetch(server, *urls, per_host=1))  # one slot a host: the file needs it before the picture does
+    results = iter(
+        fetch(server, *urls, requests_per_host=1)
+    )  # one slot a host: the file needs it before the picture does
     assert {host: (next(results).reason, next(results).reason) for host in FILES} == EXPECTED
     assert {server.asked[f"robots.txt of {host}"] for host in FILES} == {1}
 
@@ -116,12 +123,12 @@ def test_unless_the_profile_asks_for_it_no_robots_txt_is_fetched(server: BadServ
 
 
 def test_where_a_redirect_leads_has_rules_of_its_own(server: BadServer):
-    there = "/redirect_to?http%3A%2F%2F"
+    redirect = "/redirect_to?http%3A%2F%2F"
     to_closed, to_open, from_closed = fetch(
         server,
-        f"http://open.test{there}closed.test%2Fgood",
-        f"http://open.test{there}ours.test%2Fgood",
-        f"http://closed.test{there}open.test%2Fgood",
+        f"http://open.test{redirect}closed.test%2Fgood",
+        f"http://open.test{redirect}ours.test%2Fgood",
+        f"http://closed.test{redirect}open.test%2Fgood",
     )
     assert (to_closed.reason, to_closed.http_status) == (Reason.ROBOTS, 302)
     assert to_open.reason is None
@@ -219,7 +226,7 @@ def test_the_cache_is_bounded_and_forgets_what_was_not_asked_about_for_longest()
         await robots.check(URL("http://host1.test/"))
         assert asked[40:] == ["host1.test"]
         assert robots._size <= 16 << 20
-        assert len(robots._asking) == 0
+        assert len(robots._fetching) == 0
 
     asyncio.run(scenario())
 
@@ -259,7 +266,7 @@ def test_a_hostile_file_has_two_agents_at_most():
 
 
 @given(st.text(), st.text(alphabet="/*$%abc?=", max_size=40))
-def test_any_file_gives_a_verdict(text: str, path: str):
+def test_any_file_gives_a_result(text: str, path: str):
     parsed = Protego.parse(own_groups(f"{text}\nUser-agent: *\nDisallow: {path}", "laion-coco-tests"))
     assert parsed.can_fetch("http://a.test/", "laion-coco-tests") in (True, False)
 
@@ -268,4 +275,4 @@ def test_the_setting_is_part_of_the_fetchs_fingerprint():
     profile = load_profile("laion-coco")
     assert profile.fetch.robots is False
     polite = profile.model_copy(update={"fetch": profile.fetch.model_copy(update={"robots": True})})
-    assert fingerprints(polite)[Stage.FETCHED_IMAGES] != fingerprints(profile)[Stage.FETCHED_IMAGES]
+    assert fingerprints(polite)[StageName.FETCHED_IMAGES] != fingerprints(profile)[StageName.FETCHED_IMAGES]

@@ -1,4 +1,4 @@
-"""Pictures made in memory: whole ones, and ones with something wrong. The settings that tests judge them by."""
+"""Pictures made in memory: whole ones, and ones with something wrong. The limits that tests inspect them with."""
 
 import struct
 import zlib

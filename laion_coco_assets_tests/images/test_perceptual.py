@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from laion_coco_assets.contract.fingerprint import fingerprints
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import Stage
+from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.fetching.fetcher import FetchDeployment, Fetcher
-from laion_coco_assets.images.decode import ImageInfo, decode_rgb, inspect
+from laion_coco_assets.images.decode import decode_rgb
+from laion_coco_assets.images.inspection import ImageInfo, inspect
 from laion_coco_assets.images.perceptual import perceptual_hash
 from laion_coco_assets_tests.fetching.servers import BadServer
 from laion_coco_assets_tests.images import pictures
@@ -53,11 +54,11 @@ def test_the_picture_is_hashed_as_one_sees_it():
 
 
 def test_it_is_made_only_where_the_profile_asks_for_it():
-    means = FetchDeployment(allow_networks=("127.0.0.0/8",), decode_workers=1)
+    deployment = FetchDeployment(allow_networks=("127.0.0.0/8",), decode_workers=1)
     got = {}
     with BadServer() as server:
         for asked in (False, True):
-            with Fetcher(pictures.settings(perceptual_hash=asked), means) as fetcher:
+            with Fetcher(pictures.settings(perceptual_hash=asked), deployment) as fetcher:
                 (got[asked],) = fetcher.fetch([server.url("/good")])
     assert got[False].perceptual_hash is None
     assert got[True].perceptual_hash == perceptual_hash(decode_rgb(pictures.JPEG))
@@ -67,4 +68,4 @@ def test_the_setting_is_part_of_the_fetchs_fingerprint():
     profile = load_profile("laion-coco")
     assert profile.fetch.perceptual_hash is False
     hashing = profile.model_copy(update={"fetch": profile.fetch.model_copy(update={"perceptual_hash": True})})
-    assert fingerprints(hashing)[Stage.FETCHED_IMAGES] != fingerprints(profile)[Stage.FETCHED_IMAGES]
+    assert fingerprints(hashing)[StageName.FETCHED_IMAGES] != fingerprints(profile)[StageName.FETCHED_IMAGES]

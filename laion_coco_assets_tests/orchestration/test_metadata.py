@@ -4,54 +4,60 @@ from typing import Any
 
 import pytest
 
-from laion_coco_assets.contract.schemas import COLUMNS, SCHEMAS, Stage
+from laion_coco_assets.contract.profile_files import load_profile
+from laion_coco_assets.contract.ranker_labels import with_ranker_labels
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.markdown import Url, cell
 from laion_coco_assets.orchestration.metadata import settings_table, shard_metadata
 from laion_coco_assets.store.joining import stage_rows
 from laion_coco_assets_tests.conftest import DemoRun
+from laion_coco_assets_tests.contracts import COLUMNS, SCHEMAS
+from laion_coco_assets_tests.stage_runs import stage_of
 
 
-def of(demo: DemoRun, stage: Stage) -> dict[str, Any]:
+def of(demo: DemoRun, stage: StageName) -> dict[str, Any]:
     info = demo.store.need(stage, demo.shards[0])
-    return shard_metadata(demo.store, info, made=info.rows, seconds=2.0)
+    return shard_metadata(stage_of(demo.store, stage, demo.shards[0]), info, made=info.rows, seconds=2.0)
 
 
-@pytest.mark.parametrize("stage", Stage)
-def test_every_stage_shows_rows_speed_place_and_columns(demo: DemoRun, stage: Stage) -> None:
+@pytest.mark.parametrize("stage", StageName)
+def test_every_stage_shows_rows_speed_place_and_columns(demo: DemoRun, stage: StageName) -> None:
     metadata = of(demo, stage)
     assert metadata["dagster/row_count"] > 0
     assert metadata["samples_per_second"] == metadata["dagster/row_count"] / 2
     assert metadata["dagster/uri"].endswith(f"{stage}/demo-00000.parquet")
     columns = metadata["dagster/column_schema"].columns
     assert [column.name for column in columns] == SCHEMAS[stage].names
-    assert [column.description for column in columns] == [column.description for column in COLUMNS[stage]]
+    assert [column.description for column in columns] == [
+        column.description for column in with_ranker_labels(COLUMNS[stage], load_profile("demo"))
+    ]
     numbers = [value for value in metadata.values() if isinstance(value, float)]
     assert all(len(f"{number}".partition(".")[2]) <= 4 for number in numbers), "nobody reads ten digits"
 
 
 def test_reasons_and_examples_are_tables(demo: DemoRun) -> None:
-    metadata = of(demo, Stage.PUBLISHED)
+    metadata = of(demo, StageName.PUBLISHED)
     assert metadata["source_rows"] == metadata["dagster/row_count"] + metadata["rejected"]
     assert metadata["rejected_by_reason"].md_str.startswith("| reason | rows | of all |\n| --- | ---: | ---: |\n")
-    examples = demo.outcomes[0].metadata[Stage.PUBLISHED]["examples"]
+    examples = demo.outcomes[0].metadata[StageName.PUBLISHED]["examples"]
     assert examples.count("\n") == 1 + 6
 
 
 def test_numbers_to_plot_over_shards(demo: DemoRun) -> None:
     fetched, final, published = (
-        of(demo, each) for each in (Stage.FETCHED_IMAGES, Stage.RN50X64_FINAL, Stage.PUBLISHED)
+        of(demo, each) for each in (StageName.FETCHED_IMAGES, StageName.RN50X64_FINAL, StageName.PUBLISHED)
     )
     assert fetched["fetch_success_share"] == round(fetched["ok"] / fetched["dagster/row_count"], 4)
     assert 0 < fetched["duplicate_url_share"] < 1 - fetched["fetch_success_share"]
     assert final["score_uplift"] == published["score_uplift"] > 0
-    rows = list(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0], ["top_caption"]))
+    rows = list(stage_rows(demo.store, StageName.PUBLISHED, demo.shards[0], ["top_caption"]))
     assert published["duplicate_caption_share"] == round(1 - len({row["top_caption"] for row in rows}) / len(rows), 4)
 
 
 def test_alternatives_are_the_captions_beside_the_winner(demo: DemoRun) -> None:
-    rows = list(stage_rows(demo.store, Stage.PUBLISHED, demo.shards[0], ["top_caption", "all_captions"]))
+    rows = list(stage_rows(demo.store, StageName.PUBLISHED, demo.shards[0], ["top_caption", "all_captions"]))
     others = [sum(caption != row["top_caption"] for caption in row["all_captions"]) for row in rows]
-    assert of(demo, Stage.PUBLISHED)["alternatives_mean"] == round(sum(others) / len(rows), 4)
+    assert of(demo, StageName.PUBLISHED)["alternatives_mean"] == round(sum(others) / len(rows), 4)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +66,16 @@ def test_alternatives_are_the_captions_beside_the_winner(demo: DemoRun) -> None:
 def test_seconds_have_three_digits_however_short_or_long_a_shard_takes(
     demo: DemoRun, seconds: float, shown: float
 ) -> None:
-    info = demo.store.need(Stage.PUBLISHED, demo.shards[0])
-    metadata = shard_metadata(demo.store, info, made=1000, seconds=seconds)
+    info = demo.store.need(StageName.PUBLISHED, demo.shards[0])
+    metadata = shard_metadata(
+        stage_of(demo.store, StageName.PUBLISHED, demo.shards[0]), info, made=1000, seconds=seconds
+    )
     assert metadata["seconds"] == shown
     assert metadata["samples_per_second"] == pytest.approx(1000 / seconds, rel=0.005)
 
 
 def test_settings_are_a_table_without_long_fractions(demo: DemoRun) -> None:
-    said = of(demo, Stage.BLIP_CANDIDATES)["settings"].md_str
+    said = of(demo, StageName.BLIP_CANDIDATES)["settings"].md_str
     assert "| model.name | laion-coco-demo/blip |" in said
     assert "| top\\_p | 0.9 |" in said
     assert "| max\\_lengths | candidates 8, tokens 20; candidates 16, tokens 30; candidates 16, tokens 45 |" in said

@@ -11,17 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from laion_coco_assets.contract.schemas import Stage
 from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.definitions import build_defs
 from laion_coco_assets.errors import DeviceMemoryError, SourceError, StoreError, StoreUnavailableError
+from laion_coco_assets.orchestration.records import SHARDS
 from laion_coco_assets.orchestration.retries import is_transient
-from laion_coco_assets.orchestration.stage import SHARDS
 from laion_coco_assets.progress import NoProgress
-from laion_coco_assets.resources.store import SourceResource
+from laion_coco_assets.resources.store_resource import SourceResource
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.sources.source import SourceShard
+from laion_coco_assets.sources.protocol import SourceShard
 from laion_coco_assets.store.store import ShardStore
+from laion_coco_assets_tests.contracts import stage_writer
 
 
 def os_error(number: int) -> OSError:
@@ -65,8 +66,8 @@ def test_what_would_fail_again_is_not(error: BaseException) -> None:
 
 def fetch(folder: Path, source: SourceResource, instance: dg.DagsterInstance) -> tuple[bool, int]:
     """Whether a run over the shard `s` succeeded, and how often it was put off."""
-    profile = folder / "mine.toml"  # with the fetcher that is no demo's
-    profile.write_text('base = "demo"\nname = "mine"\n')
+    profile = folder / "mine.toml"  # with the deployment's fetcher, not the demo's
+    profile.write_text('base = "demo"\nname = "mine"\nresources = ""\n')
     settings = Settings(profile=str(profile), data_dir=str(folder))
     defs = build_defs(settings, {"progress": NoProgress(), "source": source})
     (asset,) = [
@@ -95,7 +96,7 @@ def test_a_shard_that_another_process_writes_is_waited_for(tmp_path: Path) -> No
             return super().shard(key)
 
     with held, dg.DagsterInstance.ephemeral() as instance:
-        held.enter_context(ShardStore(tmp_path).lock(StageKey(Stage.FETCHED_IMAGES, "s", "any")))
+        held.enter_context(ShardStore(tmp_path).lock(StageKey(StageName.FETCHED_IMAGES, "s", "any")))
         assert fetch(tmp_path, Source(source=str(tmp_path)), instance) == (True, 1)
         assert instance.get_materialized_partitions(dg.AssetKey("fetched_images")) == {"s"}
 
@@ -109,9 +110,9 @@ def test_a_shard_that_has_to_be_mended_fails_at_once(tmp_path: Path) -> None:
 def test_a_file_system_that_fails_makes_no_file_count_as_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = StageKey(Stage.FETCHED_IMAGES, "s", "f")
+    key = StageKey(StageName.FETCHED_IMAGES, "s", "f")
     store = ShardStore(tmp_path)
-    with store.write(key):
+    with stage_writer(store, key):
         pass
 
     def failing(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""The removal list means the rows it names, in any spelling, and nothing is published past one that can not be read."""
+"""The removal list means the rows it names, in any spelling, and nothing is published past one that cannot be read."""
 
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def test_a_mistyped_url_is_an_error(entry: str) -> None:
 
 @pytest.mark.parametrize("entry", [ID[:-1], f"{ID}0", "DEADBEEF-DEADBEEF", "0xdeadbeef"])
 def test_a_sample_id_that_is_cut_or_written_otherwise_is_no_domain(entry: str) -> None:
-    with pytest.raises(ValueError, match="is no sample_id, which has 32 hex digits"):
+    with pytest.raises(ValueError, match="is neither a sample_id, which has 32 hex digits"):
         RemovalList.of([entry])
 
 
@@ -123,7 +123,7 @@ def test_a_column_of_domains_means_all_below_them(tmp_path: Path, domain: str) -
 )
 def test_a_value_that_is_not_what_its_column_says_is_an_error(tmp_path: Path, column: str, value: Any) -> None:
     pq.write_table(pa.table({column: [value]}), tmp_path / "list.parquet")
-    with pytest.raises(UserError, match=f"{column} of row 0: .* is no "):
+    with pytest.raises(UserError, match=f"{column} of row 0: .* is not "):
         RemovalList.load(str(tmp_path / "list.parquet"))
 
 
@@ -147,13 +147,13 @@ def test_a_folder_of_text_and_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("none.txt", None, "not there"),
+        ("none.txt", None, "does not exist"),
         ("bad.txt", b"a.com\nnot a domain\n", "line 2: 'not a domain' is neither a URL nor a sample_id nor a domain"),
         ("cut.txt", b"http://\n", "line 1: 'http://' is neither"),
         ("two.txt", b"htp://a.com/x\nb.com\nhttp:/c.com/x", "line 3: 'http:/c.com/x' is neither"),
         ("many.txt", b"htp://a.com/x\n" * 12, "and 2 more"),
-        ("latin.txt", b"b\xfccher.example", "can not be read"),
-        ("bad.parquet", b"no parquet", "can not be read"),
+        ("latin.txt", b"b\xfccher.example", "cannot be read"),
+        ("bad.parquet", b"no parquet", "cannot be read"),
         ("nohttp://scheme", None, "removal list"),
     ],
 )

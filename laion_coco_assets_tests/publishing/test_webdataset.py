@@ -9,12 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from laion_coco_assets.contract.schemas import PUBLISHED, Stage
 from laion_coco_assets.contract.stage_info import StageKey
+from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.progress import NoProgress
 from laion_coco_assets.publishing.webdataset import Exported, export_fetched, export_shard, keep_one_stage
 from laion_coco_assets.store.store import ShardStore
+from laion_coco_assets_tests.contracts import PUBLISHED, stage_writer
 
 ROWS = 600
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
@@ -39,12 +40,15 @@ def fetched(row: int, version: str) -> dict[str, Any]:
 
 
 def fetch(store: ShardStore, shard: str, version: str = "a") -> None:
-    with store.write(StageKey(Stage.FETCHED_IMAGES, shard, "f" * 32, {"source": version})) as writer:
+    with stage_writer(store, StageKey(StageName.FETCHED_IMAGES, shard, "f" * 32, {"source": version})) as writer:
         writer.append([fetched(row, version) for row in range(ROWS)])
 
 
 def publish(store: ShardStore, shard: str, wanted: list[int]) -> list[dict[str, Any]]:
-    inputs = {Stage.FETCHED_IMAGES.value: store.need(Stage.FETCHED_IMAGES, shard).content, "removals": str(len(wanted))}
+    inputs = {
+        StageName.FETCHED_IMAGES.value: store.need(StageName.FETCHED_IMAGES, shard).content,
+        "removals": str(len(wanted)),
+    }
     rows = [
         dict.fromkeys(PUBLISHED.names)
         | {
@@ -56,11 +60,12 @@ def publish(store: ShardStore, shard: str, wanted: list[int]) -> list[dict[str, 
             "all_similarities": [0.1 + row, 0.25],
             "all_multiplicities": [1, 2],
             "hash": -(1 << 63),
+            "sha256": "0" * 64,
             "fingerprint": "f",
         }
         for row in wanted
     ]
-    with store.write(StageKey(Stage.PUBLISHED, shard, "f" * 32, inputs)) as writer:
+    with stage_writer(store, StageKey(StageName.PUBLISHED, shard, "f" * 32, inputs)) as writer:
         writer.append(rows)
     return rows
 
@@ -166,7 +171,7 @@ def test_other_images_than_those_that_were_captioned_are_refused(store: ShardSto
 
 def test_a_published_row_without_its_image_is_an_error(store: ShardStore, target: ShardStore) -> None:
     publish(store, "s", [0, 1])
-    with pytest.raises(StoreError, match=f"sample {1:032x} is published in shard s, but its image is not there"):
+    with pytest.raises(StoreError, match=f"sample {1:032x} of shard s is published, but has no image"):
         export(store, target)
     assert not (target.root / "s.tar").exists()
 
@@ -187,20 +192,20 @@ def test_a_strangers_file_is_not_overwritten(content: bytes | None, store: Shard
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("first", [Stage.PUBLISHED, Stage.FETCHED_IMAGES])
+@pytest.mark.parametrize("first", [StageName.PUBLISHED, StageName.FETCHED_IMAGES])
 def test_a_tar_of_another_stage_is_neither_replaced_nor_removed(
-    first: Stage, store: ShardStore, target: ShardStore
+    first: StageName, store: ShardStore, target: ShardStore
 ) -> None:
-    exports = {Stage.PUBLISHED: export_shard, Stage.FETCHED_IMAGES: export_fetched}
+    exports = {StageName.PUBLISHED: export_shard, StageName.FETCHED_IMAGES: export_fetched}
     export_first = exports.pop(first)
     ((second, export_second),) = exports.items()
     publish(store, "s", [0, 2])
     assert export_first(store, "s", target, NoProgress()).written
     before = (target.root / "s.tar").read_bytes()
-    refusal = f"s.tar was made of {first}, .*: name another folder for those of {second}"
+    refusal = f"s.tar was made from {first}, .*: name another folder for those of {second}"
     with pytest.raises(StoreError, match=refusal):
         export_second(store, "s", target, NoProgress())
-    if second is Stage.PUBLISHED:
+    if second is StageName.PUBLISHED:
         publish(store, "s", [])  # a shard with nothing published loses its tar, not another stage's
         with pytest.raises(StoreError, match=refusal):
             export_second(store, "s", target, NoProgress())
@@ -209,22 +214,22 @@ def test_a_tar_of_another_stage_is_neither_replaced_nor_removed(
 
 
 def test_a_folder_holds_tars_of_one_stage(store: ShardStore, target: ShardStore) -> None:
-    keep_one_stage(target, Stage.PUBLISHED)  # no such folder
+    keep_one_stage(target, StageName.PUBLISHED)  # no such folder
     target.root.mkdir(parents=True)
     (target.root / "a stranger's.tar").write_bytes(b"no tar")
     (target.root / "notes.txt").write_bytes(b"")
-    for stage in (Stage.PUBLISHED, Stage.FETCHED_IMAGES):
+    for stage in (StageName.PUBLISHED, StageName.FETCHED_IMAGES):
         keep_one_stage(target, stage)  # none of ours there
     export_fetched(store, "s", target, NoProgress())
-    keep_one_stage(target, Stage.FETCHED_IMAGES)
-    with pytest.raises(StoreError, match=r"s\.tar was made of fetched_images"):
-        keep_one_stage(target, Stage.PUBLISHED)
+    keep_one_stage(target, StageName.FETCHED_IMAGES)
+    with pytest.raises(StoreError, match=r"s\.tar was made from fetched_images"):
+        keep_one_stage(target, StageName.PUBLISHED)
 
 
 def test_a_folder_that_can_not_be_written_to_is_one_clear_error(store: ShardStore, tmp_path: Path) -> None:
     publish(store, "s", [0])
     (tmp_path / "tars").write_text("a file")
-    with pytest.raises(StoreError, match=r"s\.tar can not be written"):
+    with pytest.raises(StoreError, match=r"s\.tar cannot be written"):
         export(store, ShardStore(tmp_path / "tars"))
 
 

@@ -10,10 +10,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from laion_coco_assets.contract.stage_info import Replacing, StageKey
+from laion_coco_assets.contract.stage_info import ReusedFile, StageKey
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.store import writer as writer_module
 from laion_coco_assets.store.store import ShardStore
+from laion_coco_assets_tests.contracts import stage_writer
+from laion_coco_assets_tests.store.checkpoint_folders import checkpoint_folder
 
 KEY = StageKey("fetched_images", "s0", "f" * 32, {"source": "d" * 32})
 
@@ -32,7 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ShardStore:
 
 
 def write(store: ShardStore, key: StageKey = KEY, step: int = 10) -> None:
-    with store.write(key) as writer:
+    with stage_writer(store, key) as writer:
         for start in range(writer.done, len(ROWS), step):
             writer.append(ROWS[start : start + step])
 
@@ -69,24 +71,24 @@ def test_a_resumed_file_equals_an_uninterrupted_one(
 ) -> None:
     whole, resumed = ShardStore(tmp_path / "whole"), ShardStore(tmp_path / "resumed")
     write(whole)
-    with pytest.raises(error), resumed.write(KEY) as writer:  # noqa: PT012
+    with pytest.raises(error), stage_writer(resumed, KEY) as writer:  # noqa: PT012
         writer.append(ROWS[:interrupted_at])
         raise error
     assert not resumed.path(KEY.stage, KEY.shard).exists()
-    with resumed.write(KEY) as writer:
+    with stage_writer(resumed, KEY) as writer:
         assert writer.done == interrupted_at
         writer.append(ROWS[writer.done :])
     paths = [Path(each.path(KEY.stage, KEY.shard).path) for each in (whole, resumed)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert not resumed.checkpoint_dir(KEY).exists()
+    assert not checkpoint_folder(resumed, KEY).exists()
 
 
 def test_image_bytes_are_stored_as_they_are_in_checkpoints_and_in_the_file(tmp_path: Path) -> None:
     store = ShardStore(tmp_path)
-    with pytest.raises(KeyboardInterrupt), store.write(KEY) as writer:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), stage_writer(store, KEY) as writer:  # noqa: PT012
         writer.append(ROWS[:100])
         raise KeyboardInterrupt
-    (part,) = (Path(each.path) for each in store.checkpoint_dir(KEY).iterdir())
+    (part,) = (Path(each.path) for each in checkpoint_folder(store, KEY).iterdir())
     found = [encodings(part)]
     write(store)
     found.append(encodings(Path(store.path(KEY.stage, KEY.shard).path)))
@@ -97,7 +99,7 @@ def test_image_bytes_are_stored_as_they_are_in_checkpoints_and_in_the_file(tmp_p
 
 def _write_until_killed(data_dir: Path, reached: "multiprocessing.synchronize.Event") -> None:
     writer_module._CHECKPOINT_ROWS = 20
-    with ShardStore(data_dir).write(KEY) as writer:
+    with stage_writer(ShardStore(data_dir), KEY) as writer:
         writer.append(ROWS[:50])
         writer.append(ROWS[50:60])
         reached.set()
@@ -112,11 +114,11 @@ def test_a_killed_process_leaves_its_checkpoints_and_frees_the_shard(tmp_path: P
     assert reached.wait(60)
     store = ShardStore(tmp_path)
     with pytest.raises(StoreError, match="another process"):
-        store.write(KEY).__enter__()
+        stage_writer(store, KEY).__enter__()
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
     child.join(60)
-    with store.write(KEY) as writer:
+    with stage_writer(store, KEY) as writer:
         assert writer.done == 50
         writer.append(ROWS[writer.done :])
     whole = ShardStore(tmp_path / "whole")
@@ -126,13 +128,13 @@ def test_a_killed_process_leaves_its_checkpoints_and_frees_the_shard(tmp_path: P
 
 def test_a_damaged_part_is_done_again(tmp_path: Path) -> None:
     store = ShardStore(tmp_path)
-    with pytest.raises(RuntimeError), store.write(KEY) as writer:  # noqa: PT012
+    with pytest.raises(RuntimeError), stage_writer(store, KEY) as writer:  # noqa: PT012
         writer.append(ROWS[:10])
         raise RuntimeError
-    (part,) = store.checkpoint_dir(KEY).iterdir()
+    (part,) = checkpoint_folder(store, KEY).iterdir()
     Path(part.path).write_bytes(b"PAR1")
-    (store.checkpoint_dir(KEY) / "part--1.parquet").touch()
-    with store.write(KEY) as writer:
+    (checkpoint_folder(store, KEY) / "part--1.parquet").touch()
+    with stage_writer(store, KEY) as writer:
         assert writer.done == 0
         writer.append(ROWS)
     assert store.need(KEY.stage, KEY.shard).rows == len(ROWS)
@@ -140,51 +142,51 @@ def test_a_damaged_part_is_done_again(tmp_path: Path) -> None:
 
 def test_what_another_process_finished_meanwhile_is_left_alone(store: ShardStore) -> None:
     write(store)
-    with store.write(KEY) as writer:
+    with stage_writer(store, KEY) as writer:
         assert writer.complete
     assert store.need(KEY.stage, KEY.shard).rows == len(ROWS)
 
 
 def test_checkpoints_of_other_settings_are_not_resumed(store: ShardStore) -> None:
     old = StageKey(KEY.stage, KEY.shard, "0" * 32, KEY.inputs)
-    with pytest.raises(RuntimeError), store.write(old) as writer:  # noqa: PT012
+    with pytest.raises(RuntimeError), stage_writer(store, old) as writer:  # noqa: PT012
         writer.append(ROWS[:10])
         raise RuntimeError
-    with store.write(KEY) as writer:
+    with stage_writer(store, KEY) as writer:
         assert writer.done == 0
         writer.append(ROWS)
-    assert not store.checkpoint_dir(old).exists()
+    assert not checkpoint_folder(store, old).exists()
 
 
 def test_a_complete_file_is_replaced_whole_from_parts_of_one_selection(store: ShardStore) -> None:
     write(store)
     before = store.need(KEY.stage, KEY.shard)
-    first, second = (Replacing(before.content, selection) for selection in ("dns", "tls"))
-    with pytest.raises(RuntimeError), store.write(KEY, first) as writer:  # noqa: PT012
+    first, second = (ReusedFile(before.content, selection) for selection in ("dns", "tls"))
+    with pytest.raises(RuntimeError), stage_writer(store, KEY, first) as writer:  # noqa: PT012
         writer.append(ROWS[:10])
         raise RuntimeError
     assert store.need(KEY.stage, KEY.shard) == before
-    with pytest.raises(RuntimeError), store.write(KEY, first) as writer:  # noqa: PT012
+    with pytest.raises(RuntimeError), stage_writer(store, KEY, first) as writer:  # noqa: PT012
         assert (writer.complete, writer.done) == (False, 10)
         raise RuntimeError
-    write(store, KEY)  # complete: nothing happens
-    with pytest.raises(RuntimeError), store.write(KEY, second) as writer:  # noqa: PT012
+    stage_writer(store, KEY)  # complete: nothing happens
+    with pytest.raises(RuntimeError), stage_writer(store, KEY, second) as writer:  # noqa: PT012
         assert writer.done == 0
         raise RuntimeError
-    with pytest.raises(RuntimeError), store.write(KEY, first) as writer:  # noqa: PT012
+    with pytest.raises(RuntimeError), stage_writer(store, KEY, first) as writer:  # noqa: PT012
         assert writer.done == 10  # the other selection took nothing from it
         raise RuntimeError
-    with store.write(KEY, second) as writer:
+    with stage_writer(store, KEY, second) as writer:
         assert writer.done == 0
         writer.append(ROWS[:-1])
     after = store.need(KEY.stage, KEY.shard)
     assert (after.key, after.rows) == (KEY, len(ROWS) - 1)
-    with store.write(KEY, second) as writer:
+    with stage_writer(store, KEY, second) as writer:
         assert writer.complete  # what was to be replaced is gone
-    with pytest.raises(RuntimeError), store.write(KEY, Replacing(after.content, "dns")) as writer:  # noqa: PT012
+    with pytest.raises(RuntimeError), stage_writer(store, KEY, ReusedFile(after.content, "dns")) as writer:  # noqa: PT012
         assert writer.done == 0
         raise RuntimeError
-    assert not store.checkpoint_dir(KEY, first).exists()  # nor are its parts of any more use
+    assert not checkpoint_folder(store, KEY, first).exists()  # nor are its parts of any more use
 
 
 def test_row_groups_stream(tmp_path: Path) -> None:

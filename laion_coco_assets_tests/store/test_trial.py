@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from laion_coco_assets.contract.profile import load_profile
-from laion_coco_assets.contract.schemas import SCHEMAS
+from laion_coco_assets.contract.profile_files import load_profile
 from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.errors import ProfileError, StoreError, UserError
 from laion_coco_assets.store.store import ShardStore
 from laion_coco_assets.store.trial import MAX_SAMPLES_TAG, keep_whole, profile_of_run
+from laion_coco_assets_tests.contracts import SCHEMAS, stage_writer
 
 WHOLE = load_profile("demo")
 TRIAL = WHOLE.capped(3)
@@ -18,7 +18,7 @@ TRIAL = WHOLE.capped(3)
 @pytest.mark.parametrize("stage", SCHEMAS)
 def test_one_file_of_a_whole_shard_refuses_a_trial(stage: str, tmp_path: Path) -> None:
     store = ShardStore(tmp_path)
-    with store.write(StageKey(stage, "s", "f")):
+    with stage_writer(store, StageKey(stage, "s", "f")):
         pass
     with pytest.raises(StoreError, match=rf"{stage}/s\.parquet holds the whole shard, and a trial would replace it"):
         keep_whole(store, "s", TRIAL)
@@ -29,7 +29,7 @@ def test_one_file_of_a_whole_shard_refuses_a_trial(stage: str, tmp_path: Path) -
 @pytest.mark.parametrize("stage", SCHEMAS)
 def test_files_of_a_trial_and_damaged_ones_may_be_replaced(stage: str, tmp_path: Path) -> None:
     store = ShardStore(tmp_path)
-    with store.write(StageKey(stage, "s", "f")) as writer:
+    with stage_writer(store, StageKey(stage, "s", "f")) as writer:
         writer.describe(max_samples=5)
     keep_whole(store, "s", TRIAL)
     store.path(stage, "s").write_bytes(b"damaged")

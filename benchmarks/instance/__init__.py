@@ -1,0 +1,1 @@
+"""Measures a Dagster instance with as many shards as a large data set: `uv run python -m benchmarks.instance`."""

@@ -1,0 +1,106 @@
+"""`laion-coco check`: every rule over a data folder's files, for CI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from laion_coco_assets.cli.console import out
+from laion_coco_assets.cli.options import Shards, select, takes_settings
+from laion_coco_assets.errors import UserError
+from laion_coco_assets.settings import Settings
+from laion_coco_assets.wording import counted
+
+if TYPE_CHECKING:
+    from laion_coco_assets.checks.results import RuleResult
+    from laion_coco_assets.publishing.removal_list import RemovalList
+    from laion_coco_assets.stages.stage import Stage
+    from laion_coco_assets.store.store import ShardStore
+
+
+@takes_settings("check")
+def check(
+    settings: Settings,
+    against: Annotated[
+        str,
+        typer.Option(
+            "--profile", help="Compare fingerprints with this profile's; without it, files only with each other."
+        ),
+    ] = "",
+    shards: Shards = None,
+) -> None:
+    """Check every rule over the stage files of a folder, for CI.
+
+    Exit codes: 0 no blocking rule failed (warnings may have), 1 a blocking rule failed, 2 a mistake in the call.
+    """
+    from laion_coco_assets.assets import STAGES, pipeline_of
+    from laion_coco_assets.checks.results import Status
+    from laion_coco_assets.checks.rules import all_rules
+    from laion_coco_assets.contract.profile_files import load_profile
+    from laion_coco_assets.publishing.removal_list import RemovalList
+    from laion_coco_assets.store.stage_folders import store_as_found
+
+    pipeline = pipeline_of(load_profile(against)) if against else None
+    stages = pipeline.stages if pipeline else STAGES
+    store = store_as_found(settings.data_dir)
+    known = sorted({shard for stage in store.stages for shard in store.shards(stage)})
+    if not known:
+        raise UserError(f"{settings.data_dir}: it has no stage files; name the folder that `laion-coco run` wrote to")
+    selected = select(known, shards, settings.data_dir)
+    expected = pipeline.fingerprints if pipeline else None
+    results = _results(store, selected, stages, expected, RemovalList.load(settings.removals))
+    _print(results)
+    _print_unchecked(store, stages)
+    failed = [result for result in results if result.status == Status.FAILED]
+    skipped = sum(result.status == Status.SKIPPED for result in results)
+    blocking = sum(result.rule.is_blocking for result in failed)
+    out.print(
+        f"{len(all_rules(stages))} rules over {counted(len(selected), 'shard')}: {len(results) - len(failed) - skipped} passed, "
+        f"{blocking} failed, {len(failed) - blocking} warned, {skipped} skipped",
+        highlight=False,
+    )
+    raise typer.Exit(1 if blocking else 0)
+
+
+def _print_unchecked(store: ShardStore, stages: Sequence[type[Stage]]) -> None:
+    """Name the folders whose stage only another profile knows."""
+    from laion_coco_assets.stages.pipeline import with_side_files
+
+    known = {file.name for file in with_side_files(stages)}
+    for name in store.stages:
+        if name not in known:
+            out.print(f"{name}: not checked; pass the profile that names this stage with --profile", highlight=False)
+
+
+def _results(
+    store: ShardStore,
+    shards: Sequence[str],
+    stages: tuple[type[Stage], ...],
+    expected: Mapping[str, str] | None,
+    removal_list: RemovalList,
+) -> list[RuleResult]:
+    from laion_coco_assets.checks.check_files import check_across, check_shard
+    from laion_coco_assets.checks.drift import Drift
+    from laion_coco_assets.checks.rules import all_rules
+
+    rules = all_rules(stages)
+    drift = Drift(store, rules)
+    results: list[RuleResult] = []
+    for shard in shards:
+        results += check_shard(store, shard, rules, expected, removal_list, stages) + drift.check_shard(shard, rules)
+    return results + check_across(store, shards, rules, stages)
+
+
+def _print(results: Sequence[RuleResult]) -> None:
+    from laion_coco_assets.checks.results import Status
+    from laion_coco_assets.cli.tables import checks_table, offender_lines, skipped_lines
+
+    if any(result.status == Status.FAILED for result in results):
+        out.print(checks_table(results))
+        for line in offender_lines(results):
+            typer.echo(line)  # not through rich, which turns tabs into blanks
+    for line in skipped_lines(results):
+        out.print(f"[dim]{escape(line)}[/]", highlight=False, soft_wrap=True)
