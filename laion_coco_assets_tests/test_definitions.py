@@ -9,6 +9,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster._serdes import deserialize_value, serialize_value
 
 from laion_coco_assets.assets import fingerprints
 from laion_coco_assets.contract.profile_files import load_profile, shipped_profiles
@@ -32,6 +34,15 @@ print([name for name in {HEAVY} if name in sys.modules])
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("profile", shipped_profiles())
+def test_a_code_server_can_send_the_definitions(profile: str) -> None:
+    repository = build_defs(Settings(profile=profile)).get_repository_def()
+    sent = serialize_value(RepositorySnap.from_def(repository))
+    assert [node.asset_key.path for node in deserialize_value(sent, RepositorySnap).asset_nodes] == [
+        [name] for name in sorted(stage.value for stage in StageName)
+    ]
 
 
 @pytest.mark.parametrize("profile", shipped_profiles())
@@ -75,7 +86,7 @@ def test_fetching_and_models_have_pools_of_their_own_and_publishing_none() -> No
 
 
 def test_an_instance_set_up_as_the_readme_says_fetches_side_by_side_and_shares_no_gpu(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    shutil.copy(ROOT / "deployment" / "dagster.yaml", tmp_path)
     set_limit = r"^ *uv run dagster (instance concurrency set .*)$"
     commands = re.findall(set_limit, (ROOT / "README.md").read_text(), re.MULTILINE)
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}

@@ -35,7 +35,7 @@ def build_asset(pipeline: Pipeline, stage: type[Stage], shards_per_run: int) -> 
         @dg.asset(
             name=stage.name,
             description=inspect.cleandoc(stage.__doc__ or ""),
-            deps=list(stage.reads),
+            deps=[str(name) for name in stage.reads],  # Dagster serialises keys, and refuses an enumeration's members
             partitions_def=SHARDS,
             group_name=GROUP,
             owners=OWNERS,
