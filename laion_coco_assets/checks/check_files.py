@@ -8,6 +8,7 @@ from laion_coco_assets.checks.listed_rows import listed_rows
 from laion_coco_assets.checks.results import ALL_SHARDS, RuleResult
 from laion_coco_assets.checks.rule_tables import create_removed, create_tables
 from laion_coco_assets.checks.rules import Rule, Scope
+from laion_coco_assets.checks.staleness import Staleness, stale_files
 from laion_coco_assets.contract.stage_info import StageInfo
 from laion_coco_assets.errors import StoreError, StoreUnavailableError
 from laion_coco_assets.publishing.removal_list import RemovalList
@@ -25,7 +26,7 @@ def check_shard(
     removals: RemovalList | None = None,
     stages: tuple[type[Stage], ...] = STAGES,
 ) -> list[RuleResult]:
-    """The rules of scope shard over one shard's files.
+    """The rules of scope shard over one shard's files. Those about stale files have the status `STALE`.
 
     Args:
         store: where the files lie.
@@ -75,7 +76,9 @@ def _check(
     with connected(store) as connection:
         wrong_columns = create_tables(connection, store, infos, expected or {}, files, strict=across)
         create_removed(connection, listed_rows(store, infos, wrong_columns, removals, broken))
-        checked = CheckedFiles(store, name, {stage for stage, _ in infos}, broken, wrong_columns)
+        of_shard = {stage: info for (stage, _), info in infos.items()}
+        staleness = Staleness() if across else stale_files(of_shard, expected or {}, stages)
+        checked = CheckedFiles(store, name, {*of_shard}, broken, wrong_columns, staleness)
         return [execute(connection, rule, checked) for rule in rules]
 
 

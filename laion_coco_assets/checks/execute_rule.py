@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from laion_coco_assets.checks.results import ALL_SHARDS, OFFENDERS_SHOWN, Offender, RuleResult, Status
 from laion_coco_assets.checks.rule_tables import statement
 from laion_coco_assets.checks.rules import Rule
+from laion_coco_assets.checks.staleness import Staleness
 from laion_coco_assets.contract.stage_names import LEDGER
 from laion_coco_assets.errors import StoreUnavailableError
 from laion_coco_assets.store.sql import damaged_files, may_pass
@@ -28,6 +29,7 @@ class CheckedFiles:
         present: stages with a file that can be read.
         broken: what is wrong with the others, by stage and shard.
         wrong_columns: stages with a file whose columns are not the contract's.
+        staleness: which of them are stale, if they are one shard's.
     """
 
     store: ShardStore
@@ -35,6 +37,7 @@ class CheckedFiles:
     present: Collection[str]
     broken: Mapping[tuple[str, str], str]
     wrong_columns: Collection[str]
+    staleness: Staleness
 
     @property
     def of_all_shards(self) -> bool:
@@ -83,7 +86,15 @@ def _run(connection: "DuckDBPyConnection", rule: Rule, files: CheckedFiles) -> R
     if not rows:
         return RuleResult(rule, files.shard, Status.PASSED)
     offenders = tuple(Offender(sample_id, expected, actual) for sample_id, expected, actual, _ in rows)
-    return RuleResult(rule, files.shard, Status.FAILED, rows[0][-1], offenders)
+    status, why = (Status.STALE, files.staleness.why) if _is_stale(rule, files) else (Status.FAILED, "")
+    return RuleResult(rule, files.shard, status, rows[0][-1], offenders, why)
+
+
+def _is_stale(rule: Rule, files: CheckedFiles) -> bool:
+    """Whether offenders only say that files wait for their stages to run again."""
+    if rule.on_columns:
+        return False
+    return files.staleness.between(rule.needs) or (rule.on_origin and files.staleness.of(rule.stage))
 
 
 def _failed(rule: Rule, files: CheckedFiles, expected: str, actual: Sequence[str]) -> RuleResult:

@@ -14,11 +14,16 @@ OFFENDERS_SHOWN: Final = 10
 
 
 class Status(StrEnum):
-    """The outcome of a rule. A skipped rule lacks something, such as a file or earlier shards; `why` says what."""
+    """The outcome of a rule.
+
+    A skipped rule lacks something, such as a file or earlier shards. A stale one fails only because files do not belong
+    together until the stages run again (`checks/staleness.py`). In both cases, `why` says more.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    STALE = "stale"
 
 
 @dataclass(frozen=True)
@@ -45,3 +50,8 @@ class RuleResult:
     why: str = ""
     expected: str = ""
     actual: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it holds nothing back. A stale shard is held back as a broken one: it must be made again first."""
+        return self.status in (Status.PASSED, Status.SKIPPED)

@@ -73,6 +73,11 @@ class Rule:
         """Whether this is a contract of columns, which the other rules of the file rely on."""
         return self.name.removesuffix("_columns") in self.needs
 
+    @property
+    def on_origin(self) -> bool:
+        """Whether this is the contract of the settings and the files that its stage's file was made from."""
+        return self.name == f"{self.stage}_fingerprint"
+
 
 @cache
 def all_rules(stages: tuple[type[Stage], ...] = STAGES) -> tuple[Rule, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -12,13 +13,23 @@ from laion_coco_assets.cli.console import out
 from laion_coco_assets.cli.options import Shards, select, takes_settings
 from laion_coco_assets.errors import UserError
 from laion_coco_assets.settings import Settings
-from laion_coco_assets.wording import counted
 
 if TYPE_CHECKING:
     from laion_coco_assets.checks.results import RuleResult
     from laion_coco_assets.publishing.removal_list import RemovalList
     from laion_coco_assets.stages.stage import Stage
     from laion_coco_assets.store.store import ShardStore
+
+
+#: The exit code when nothing is broken, but shards wait for their stages to run again.
+_EXIT_STALE: Final = 3
+
+
+class Stale(StrEnum):
+    """How stale shards count: as a failure with its own exit code, or not."""
+
+    FAIL = "fail"
+    WARN = "warn"
 
 
 @takes_settings("check")
@@ -31,14 +42,27 @@ def check(
         ),
     ] = "",
     shards: Shards = None,
+    stale: Annotated[
+        Stale,
+        typer.Option(
+            help="Shards whose later stages have not run since an earlier one was made again, or whose settings are "
+            "not the profile's: exit with 3, or only name them."
+        ),
+    ] = Stale.FAIL,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name the rules that were skipped, with shards and reasons.")
+    ] = False,
 ) -> None:
     """Check every rule over the stage files of a folder, for CI.
 
-    Exit codes: 0 no blocking rule failed (warnings may have), 1 a blocking rule failed, 2 a mistake in the call.
+    A stale shard is not broken: it waits for its stages to run again, as after a refetch. It is named apart.
+
+    Exit codes: 0 no blocking rule failed (warnings may have), 1 a blocking rule failed, 2 a mistake in the call,
+    3 nothing failed, but shards are stale (0 with --stale warn).
     """
     from laion_coco_assets.assets import STAGES, pipeline_of
     from laion_coco_assets.checks.results import Status
-    from laion_coco_assets.checks.rules import all_rules
+    from laion_coco_assets.cli.tables import verdict
     from laion_coco_assets.contract.profile_files import load_profile
     from laion_coco_assets.publishing.removal_list import RemovalList
     from laion_coco_assets.store.stage_folders import store_as_found
@@ -52,17 +76,12 @@ def check(
     selected = select(known, shards, settings.data_dir)
     expected = pipeline.fingerprints if pipeline else None
     results = _results(store, selected, stages, expected, RemovalList.load(settings.removals))
-    _print(results)
+    _print(results, verbose=verbose)
     _print_unchecked(store, stages)
-    failed = [result for result in results if result.status == Status.FAILED]
-    skipped = sum(result.status == Status.SKIPPED for result in results)
-    blocking = sum(result.rule.is_blocking for result in failed)
-    out.print(
-        f"{len(all_rules(stages))} rules over {counted(len(selected), 'shard')}: {len(results) - len(failed) - skipped} passed, "
-        f"{blocking} failed, {len(failed) - blocking} warned, {skipped} skipped",
-        highlight=False,
-    )
-    raise typer.Exit(1 if blocking else 0)
+    out.print(verdict(results, len(selected)), highlight=False, soft_wrap=True)
+    blocking = any(result.status == Status.FAILED and result.rule.is_blocking for result in results)
+    is_stale = stale == Stale.FAIL and any(result.status == Status.STALE for result in results)
+    raise typer.Exit(1 if blocking else _EXIT_STALE if is_stale else 0)
 
 
 def _print_unchecked(store: ShardStore, stages: Sequence[type[Stage]]) -> None:
@@ -94,13 +113,15 @@ def _results(
     return results + check_across(store, shards, rules, stages)
 
 
-def _print(results: Sequence[RuleResult]) -> None:
+def _print(results: Sequence[RuleResult], *, verbose: bool) -> None:
     from laion_coco_assets.checks.results import Status
-    from laion_coco_assets.cli.tables import checks_table, offender_lines, skipped_lines
+    from laion_coco_assets.cli.tables import checks_table, offender_lines, skipped_line, skipped_lines, stale_lines
 
     if any(result.status == Status.FAILED for result in results):
         out.print(checks_table(results))
         for line in offender_lines(results):
             typer.echo(line)  # not through rich, which turns tabs into blanks
-    for line in skipped_lines(results):
+    for line in stale_lines(results):
+        out.print(f"[yellow]{escape(line)}[/]", highlight=False, soft_wrap=True)
+    for line in skipped_lines(results) if verbose else skipped_line(results):
         out.print(f"[dim]{escape(line)}[/]", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.printable import printable
+from laion_coco_assets.wording import counted
 
 if TYPE_CHECKING:
     from laion_coco_assets.cli.runner import ShardOutcome
@@ -92,6 +94,38 @@ def offender_lines(results: Sequence[RuleResult]) -> Iterator[str]:
         for offender in result.offenders:
             cells = (result.rule.name, result.shard, offender.sample_id or "-", offender.expected, offender.actual)
             yield "\t".join(map(printable, cells))
+
+
+def stale_lines(results: Sequence[RuleResult]) -> Iterator[str]:
+    """A line for each stale shard: why, and which stages are to run again."""
+    stages: dict[tuple[str, str], list[str]] = {}
+    for result in _with_status(results, Status.STALE):
+        named = stages.setdefault((result.shard, result.why), [])
+        if result.rule.on_origin:
+            named.append(result.rule.stage)
+    for (shard, why), names in stages.items():
+        yield f"stale: {printable(shard)}: {why}" + (f" ({', '.join(names)})" if names else "")
+
+
+def skipped_line(results: Sequence[RuleResult]) -> Iterator[str]:
+    """One line on what was skipped, if anything was."""
+    skipped = _with_status(results, Status.SKIPPED)
+    if skipped:
+        rules, shards = {result.rule.name for result in skipped}, {result.shard for result in skipped}
+        where = counted(len(shards), "shard")
+        yield f"skipped: {counted(len(rules), 'rule')} in {where}, for want of files or rows; -v says which and why"
+
+
+def verdict(results: Sequence[RuleResult], shards: int) -> str:
+    """How many rules passed, failed, warned or were skipped over this many shards, and how many shards are stale."""
+    numbers = Counter(result.status for result in results)
+    failed = _with_status(results, Status.FAILED)
+    blocking = sum(result.rule.is_blocking for result in failed)
+    text = f"{len({result.rule.name for result in results})} rules over {counted(shards, 'shard')}: "
+    text += f"{numbers[Status.PASSED]} passed, {blocking} failed, {len(failed) - blocking} warned, "
+    text += f"{numbers[Status.SKIPPED]} skipped"
+    stale = {result.shard for result in _with_status(results, Status.STALE)}
+    return text + (f"; {counted(len(stale), 'shard')} stale" if stale else "")
 
 
 def skipped_lines(results: Sequence[RuleResult]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Final
 
 import dagster as dg
 
-from laion_coco_assets.checks.results import RuleResult, Status
+from laion_coco_assets.checks.results import RuleResult
 from laion_coco_assets.checks.rules import all_rules, shard_rules
 from laion_coco_assets.orchestration.evaluations import result_over_shards, sql_block
 from laion_coco_assets.orchestration.records import shards_of_run
@@ -73,12 +73,7 @@ def _held_back_shard_by_shard(
     An error here would stop the run for the good shards, too. That is right only if there are none, or if the run has
     no later stage.
     """
-    broke = {
-        result.shard
-        for of_rule in results
-        for result in of_rule
-        if result.status == Status.FAILED and result.rule.is_blocking
-    }
+    broke = {result.shard for of_rule in results for result in of_rule if not result.is_ok and result.rule.is_blocking}
     operations = {
         node.name for node in context.op_execution_context.job_def.nodes
     }  # of this run: its job has only the selected stages

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from laion_coco_assets.checks.results import Status
 from laion_coco_assets.errors import StoreError
 from laion_coco_assets.orchestration.records import last_check_results
 from laion_coco_assets.orchestration.shard_checks import ShardChecks
@@ -53,7 +52,7 @@ class BlockingChecks:
                     f"shard {shard}: checking {len(unknown)} rules of {stage} that have no result yet"
                 )
                 for name, results in self._checks.check(stage, [shard], unknown).items():
-                    broken += [name for result in results if result.status == Status.FAILED]
+                    broken += [name for result in results if not result.is_ok]
         if broken:
             raise StoreError(
                 f"held back: broke {', '.join(sorted(broken))}; the check's result for this shard names the samples, "

@@ -24,10 +24,10 @@ def shard_evaluation(result: RuleResult) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(result.rule.stage),
         check_name=result.rule.name,
-        passed=result.status != Status.FAILED,
+        passed=result.is_ok,
         severity=_severity(result.rule),
         # There is one of these per shard and rule, so those that passed leave the SQL to the check itself.
-        metadata=_metadata([result], sql=result.rule.sql if result.status == Status.FAILED else ""),
+        metadata=_metadata([result], sql="" if result.is_ok else result.rule.sql),
         description=f"{result.shard}: {_in_words([result])}",
         partition=result.shard,
     )
@@ -38,7 +38,7 @@ def evaluation_over_shards(rule: Rule, results: Sequence[RuleResult]) -> dg.Asse
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(rule.stage),
         check_name=rule.name,
-        passed=all(result.status != Status.FAILED for result in results),
+        passed=all(result.is_ok for result in results),
         severity=_severity(rule),
         metadata=_metadata(results, sql=rule.sql),
         description=_in_words(results),
@@ -59,7 +59,8 @@ def result_over_shards(rule: Rule, results: Sequence[RuleResult], *, shard_by_sh
 
 
 def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.MetadataValue]:
-    failed = [result for result in results if result.status == Status.FAILED]
+    failed = [result for result in results if not result.is_ok]
+    stale = [result for result in failed if result.status == Status.STALE]
     skipped = [result for result in results if result.status == Status.SKIPPED]
     count = sum(result.count for result in failed)
     expected = "0 offenders"
@@ -74,6 +75,8 @@ def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.M
         metadata["offenders"] = dg.MetadataValue.int(count)
         metadata["failed_shards"] = dg.MetadataValue.json([result.shard for result in failed])
         metadata["first_offenders"] = _first_offenders(failed)
+    if stale:
+        metadata["stale"] = dg.MetadataValue.json({result.shard: result.why for result in stale})
     if skipped:
         metadata["skipped"] = dg.MetadataValue.json({result.shard: result.why for result in skipped})
     if sql:
@@ -83,14 +86,15 @@ def _metadata(results: Sequence[RuleResult], *, sql: str = "") -> dict[str, dg.M
 
 def _in_words(results: Sequence[RuleResult]) -> str:
     """The outcome in words, for one shard or several."""
-    if len(results) == 1 and results[0].status == Status.SKIPPED:
-        return f"skipped: {results[0].why}"
+    if len(results) == 1 and results[0].status in (Status.SKIPPED, Status.STALE):
+        return f"{results[0].status}: {results[0].why}"
     if len(results) == 1 and results[0].actual:
         return results[0].actual
     by_status = Counter(result.status for result in results)
     text = counted(sum(result.count for result in results), "offender")
     if len(results) > 1:
-        text += f" in {by_status[Status.FAILED]} of {len(results)} shards"
+        text += f" in {by_status[Status.FAILED] + by_status[Status.STALE]} of {len(results)} shards"
+        text += f", {by_status[Status.STALE]} stale" if by_status[Status.STALE] else ""
         text += f", {by_status[Status.SKIPPED]} skipped" if by_status[Status.SKIPPED] else ""
     return text
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 
-from laion_coco_assets.checks.results import RuleResult, Status
+from laion_coco_assets.checks.results import RuleResult
 from laion_coco_assets.checks.rules import Rule, all_rules, shard_rules
 from laion_coco_assets.contract.stage_names import StageName
 from laion_coco_assets.orchestration.evaluations import evaluation_over_shards, shard_evaluation
@@ -66,7 +66,7 @@ class ShardChecks:
                 results[result.rule.name].append(result)
         for of_rule in results.values():
             # The UI shows a check by its last result: a shard that fails it must not be hidden by a good one.
-            for result in sorted(of_rule, key=lambda outcome: outcome.status == Status.FAILED):
+            for result in sorted(of_rule, key=lambda outcome: not outcome.is_ok):
                 self._log(shard_evaluation(result))
         return results
 

@@ -219,24 +219,20 @@ MUTATIONS: dict[str, tuple[str, Change]] = {
     "fetched_images_content": (StageName.FETCHED_IMAGES, rows(first(ok, image=lambda row: row["image"] + b"!"))),
     "fetched_images_described": (StageName.FETCHED_IMAGES, rows(first(ok, format="BMP"))),
     "fetched_images_every_source_row": (StageName.FETCHED_IMAGES, rows(swap(0, 1))),
-    "fetched_images_fingerprint": (StageName.FETCHED_IMAGES, metadata(fingerprint="0" * 32)),
     "fetched_images_once_per_url": (StageName.FETCHED_IMAGES, rows(first(lambda row: row["reason"] == "duplicate_url", reason="timeout"))),
     "fetched_images_reason": (StageName.FETCHED_IMAGES, rows(first(lambda row: not ok(row), reason="bad luck"))),
     "fetched_images_sample_id": (StageName.FETCHED_IMAGES, rows(first(sample_id="0" * 32))),
     "fetched_images_success": (StageName.FETCHED_IMAGES, rows(every(ok, status="rejected", reason="dns", image=None, sha256=None))),
     "blip_candidates_columns": (StageName.BLIP_CANDIDATES, table(lambda found: found.rename_columns(["row", "sample_id", "texts", *found.column_names[3:]]))),
     "blip_candidates_every_image": (StageName.BLIP_CANDIDATES, rows(without_last)),
-    "blip_candidates_fingerprint": (StageName.BLIP_CANDIDATES, metadata(inputs='{"fetched_images": "another"}')),
     "blip_candidates_lists": (StageName.BLIP_CANDIDATES, rows(first(multiplicities=lambda row: [41] * len(row["captions"])))),
     "blip_candidates_reproducible": (StageName.BLIP_CANDIDATES, metadata(models="{}")),
     "clip_l_top5_all_scores": (StageName.CLIP_L_TOP5, rows(first(scores=lambda row: [*row["scores"][:-1], None]))),
     "clip_l_top5_best": (StageName.CLIP_L_TOP5, rows(first(lambda row: len(row["top"]) > 1, top=lambda row: row["top"][::-1]))),
     "clip_l_top5_columns": (StageName.CLIP_L_TOP5, table(lambda found: found.append_column("more", pa.nulls(len(found))))),
     "clip_l_top5_every_image": (StageName.CLIP_L_TOP5, rows(without_last)),
-    "clip_l_top5_fingerprint": (StageName.CLIP_L_TOP5, metadata(fingerprint="0" * 32)),
     "rn50x64_final_columns": (StageName.RN50X64_FINAL, table(lambda found: found.drop_columns(["alt_text_score"]))),
     "rn50x64_final_every_image": (StageName.RN50X64_FINAL, rows(swap(0, 1))),
-    "rn50x64_final_fingerprint": (StageName.RN50X64_FINAL, metadata(fingerprint="0" * 32)),
     "rn50x64_final_winner": (StageName.RN50X64_FINAL, rows(first(caption="another"))),
     "ledger_columns": (LEDGER, table(lambda found: found.drop_columns(["detail"]))),
     "ledger_fingerprint": (LEDGER, metadata(fingerprint="0" * 32)),
@@ -251,6 +247,15 @@ MUTATIONS: dict[str, tuple[str, Change]] = {
     "published_whole_shard": (StageName.PUBLISHED, metadata(max_samples="100")),
     "published_row_fingerprint": (StageName.PUBLISHED, rows(first(fingerprint="0" * 32))),
 }  # fmt: skip
+
+
+#: What makes a file stale: it is whole, and made with other settings, or from other files. Only the rule on its origin says so.
+STALE: dict[str, tuple[str, Change]] = {
+    "fetched_images_fingerprint": (StageName.FETCHED_IMAGES, metadata(fingerprint="0" * 32)),
+    "blip_candidates_fingerprint": (StageName.BLIP_CANDIDATES, metadata(inputs='{"fetched_images": "another"}')),
+    "clip_l_top5_fingerprint": (StageName.CLIP_L_TOP5, metadata(fingerprint="0" * 32)),
+    "rn50x64_final_fingerprint": (StageName.RN50X64_FINAL, metadata(fingerprint="0" * 32)),
+}
 
 
 def until(stage: str) -> tuple[str, ...]:
@@ -436,7 +441,7 @@ def plant(store: ShardStore, name: str) -> None:
         copy_before(store, stages)
         stage = stages[0]
     else:
-        stage, change = MUTATIONS[name]
+        stage, change = (MUTATIONS | STALE)[name]
     tamper(store, stage, change)
     order = list(StageName)
     others = order[order.index(StageName(stage)) + 1 :] if stage in order else []

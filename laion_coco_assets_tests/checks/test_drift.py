@@ -132,6 +132,11 @@ def test_the_terminal_says_once_what_was_skipped(
 ) -> None:
     write(ShardStore(tmp_path), *[80] * 8)
     laion_coco("check", "--data-dir", str(tmp_path), monkeypatch=monkeypatch)
+    *_, skipped, verdict = capsys.readouterr().out.splitlines()
+    assert skipped.startswith("skipped: ")
+    assert skipped.endswith(" rules in 9 shards, for want of files or rows; -v says which and why")
+    assert " rules over 8 shards: " in verdict
+    laion_coco("check", "--data-dir", str(tmp_path), "-v", monkeypatch=monkeypatch)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped in ")]
     assert f"skipped in s00000, s00001, s00002, s00003, s00004: {TOO_FEW}: {RULE}" in lines
     everywhere = "skipped in s00000, s00001, s00002, s00003, s00004 and 3 more: no file of published: "

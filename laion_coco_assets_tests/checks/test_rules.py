@@ -30,6 +30,7 @@ from laion_coco_assets_tests.checks.mutations import (
     IN_GIT,
     MUTATIONS,
     SHARD,
+    STALE,
     Change,
     metadata,
     nulled,
@@ -52,6 +53,7 @@ def copy(demo: DemoRun, tmp_path: Path) -> ShardStore:
     return ShardStore(tmp_path / "data")
 
 
+FETCHED_AGAIN = "fetched again, the models have not run since"
 #: About a list beside the files; assets/test_removals.py breaks it.
 BY_LIST = ["published_removals"]
 
@@ -125,6 +127,7 @@ def test_a_rule_file_without_a_key_is_an_error_that_names_both(key: str) -> None
 def test_every_rule_has_a_mutation() -> None:
     assert {rule.name for rule in all_rules()} == {
         *MUTATIONS,
+        *STALE,
         *ACROSS,
         *DRIFTS,
         *BY_LIST,
@@ -145,6 +148,25 @@ def test_a_violation_is_caught_by_exactly_its_rule(
     assert {each["shard"] for each in offenders} == {ALL_SHARDS if rule.scope == Scope.ALL else SHARD}
     assert all(each["expected"] and each["actual"] for each in offenders)
     assert code == (1 if rule.severity == Severity.ERROR else 0)
+
+
+@pytest.mark.parametrize("name", STALE)
+def test_a_stale_file_is_one_finding_of_exactly_its_rule(
+    name: str, copy: ShardStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(copy, name)
+    results = check_shard(copy, SHARD, all_rules(), fingerprints(load_profile("demo")))
+    assert {each.rule.name for each in results if not each.is_ok} == {name}
+    (stale,) = [each for each in results if each.status == Status.STALE]
+    assert stale.offenders
+    settings = "made with other settings than this profile's"
+    assert stale.why == (FETCHED_AGAIN if "fetched_images " in stale.offenders[0].expected else settings)
+    arguments = ("check", "--data-dir", str(copy.root), "--profile", "demo")
+    assert laion_coco(*arguments, monkeypatch=monkeypatch) == 3
+    printed = capsys.readouterr().out
+    assert f"stale: {SHARD}: {stale.why} ({stale.rule.stage})\n" in printed
+    assert "\t" not in printed
+    assert laion_coco(*arguments, "--stale", "warn", monkeypatch=monkeypatch) == 0
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,29 @@ def test_run_on_strangers_urls_and_export(
     assert "nothing is published in it" in capsys.readouterr().err
 
 
+def test_a_refetched_shard_is_stale_until_the_models_run_again(
+    source: Path, served: tuple[Path, str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = str(tmp_path / "out")
+    given = ("--source", str(source), "--data-dir", out, "--profile", "demo", "--allow-network", "127.0.0.0/8")
+    assert laion_coco("run", *given, "--shards", "a", monkeypatch=monkeypatch) == 0
+    Image.linear_gradient("L").resize((150, 200)).convert("RGB").save(served[0] / "none.png")
+    assert laion_coco("fetch", *given, "--retry", "http_4xx", monkeypatch=monkeypatch) == 0
+    check = ("check", "--data-dir", out)
+    for more in ((), ("--profile", "demo")):
+        capsys.readouterr()
+        assert laion_coco(*check, *more, monkeypatch=monkeypatch) == 3
+        printed = capsys.readouterr().out
+        stages = ", ".join(list(StageName)[1:])
+        assert f"stale: a: fetched again, the models have not run since ({stages})\n" in printed
+        assert "Failed rules" not in printed
+        assert printed.splitlines()[-1].endswith("; 1 shard stale")
+    assert laion_coco(*check, "--stale", "warn", monkeypatch=monkeypatch) == 0
+    assert laion_coco("run", *given, "--shards", "a", monkeypatch=monkeypatch) == 0
+    assert laion_coco(*check, "--profile", "demo", monkeypatch=monkeypatch) == 0
+
+
 def test_run_on_a_folder_of_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
