@@ -90,13 +90,18 @@ def _in_words(results: Sequence[RuleResult]) -> str:
         return f"{results[0].status}: {results[0].why}"
     if len(results) == 1 and results[0].actual:
         return results[0].actual
-    by_status = Counter(result.status for result in results)
-    text = counted(sum(result.count for result in results), "offender")
-    if len(results) > 1:
-        text += f" in {by_status[Status.FAILED] + by_status[Status.STALE]} of {len(results)} shards"
-        text += f", {by_status[Status.STALE]} stale" if by_status[Status.STALE] else ""
-        text += f", {by_status[Status.SKIPPED]} skipped" if by_status[Status.SKIPPED] else ""
-    return text
+    offenders = counted(sum(result.count for result in results), "offender")
+    if len(results) == 1:
+        return offenders
+    numbers = Counter(result.status for result in results)
+    bad = numbers[Status.FAILED] + numbers[Status.STALE]
+    text = (
+        f"{offenders} in {bad} of {len(results)} shards"
+        if bad
+        else f"{counted(numbers[Status.PASSED], 'shard')} passed"
+    )
+    others = (Status.STALE, Status.SKIPPED)
+    return ", ".join([text, *(f"{numbers[status]} {status}" for status in others if numbers[status])])
 
 
 def sql_block(sql: str) -> dg.MetadataValue:
