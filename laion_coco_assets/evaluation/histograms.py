@@ -23,10 +23,11 @@ _FEWEST_BINS: Final = 6
 _MOST_BINS: Final = 60
 _TICKS: Final = 9
 _SHARE_TICKS: Final = 4
-_INK: Final = "#1f2933"
-_GREY: Final = "#616e7c"
-_LINE: Final = "#e4e7eb"
-_COLOURS: Final = ("#4f43dd", "#e07a1f")  # the first is filled, the second drawn as a line over it
+# The picture has no background of its own, and these colours are about as far from white as from the UI's dark mode.
+_CLEAR: Final = "#75797f00"
+_INK: Final = "#75797f"
+_LINE: Final = "#75797f50"
+_COLOURS: Final = ("#6c62ef", "#c46210")  # the first is filled, the second drawn as a line over it
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ class Histogram:
 
 
 def draw(histograms: Sequence[Histogram]) -> bytes:
-    """A PNG, 420x240 pixels per panel. Each series is scaled to its own number of values, for comparison."""
-    picture = Image.new("RGB", (_WIDTH * len(histograms), _HEIGHT), "white")
+    """A PNG without background, 420x240 pixels per panel. Each series is scaled to its own number of values, for comparison."""
+    picture = Image.new("RGBA", (_WIDTH * len(histograms), _HEIGHT), _CLEAR)
     canvas = ImageDraw.Draw(picture)
     for i, histogram in enumerate(histograms):
         _panel(canvas, histogram, left=i * _WIDTH)
     buffer = io.BytesIO()
     # There are few colours, so a palette makes the file a third as large.
-    picture.quantize(32).save(buffer, "PNG", optimize=True)
+    picture.quantize(64, Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -57,7 +58,7 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
     canvas.text((left + _RIGHT, 6), histogram.title, _INK, ImageFont.load_default(_TEXT + 2))
     series = {name: counts for name, counts in histogram.series.items() if sum(counts.values())}
     if not series:
-        canvas.text((left + _RIGHT, 26), "no values", _GREY, font)
+        canvas.text((left + _RIGHT, 26), "no values", _INK, font)
         return
     merged = merging(list(series.values()))
     lowest, highest = (edge(bin_ for counts in series.values() for bin_ in counts) // merged for edge in (min, max))
@@ -76,7 +77,7 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
     permille = round(tallest * 1000)
     for tick in ticks(0, permille, _SHARE_TICKS)[1:]:
         canvas.line([(x(0), y(tick / 1000)), (x(bins), y(tick / 1000))], fill=_LINE)
-        canvas.text((x(0) - 6, y(tick / 1000)), f"{tick / 10:g}%", _GREY, font, anchor="rm")
+        canvas.text((x(0) - 6, y(tick / 1000)), f"{tick / 10:g}%", _INK, font, anchor="rm")
     for place, (name, values) in enumerate(shares.items()):
         colour = _COLOURS[list(histogram.series).index(name)]
         if place == 0:
@@ -91,15 +92,15 @@ def _panel(canvas: ImageDraw.ImageDraw, histogram: Histogram, left: int) -> None
         legend = f"{name} ({sum(counts.values()):,}): median {middle}"
         canvas.text((left + _RIGHT, 26 + 16 * place), legend, colour, font)
     whose = "each series" if len(series) > 1 else next(iter(series))
-    canvas.text((left + _WIDTH - _RIGHT, 26), f"share of {whose}", _GREY, font, anchor="ra")
-    canvas.line([(x(0), floor), (x(bins), floor)], fill=_GREY)
+    canvas.text((left + _WIDTH - _RIGHT, 26), f"share of {whose}", _INK, font, anchor="ra")
+    canvas.line([(x(0), floor), (x(bins), floor)], fill=_INK)
     # A whole number is written below its bar's middle. Any other tick is an edge, and the last bin has an upper edge,
     # too.
     whole = histogram.bin_width == merged == 1
     across = ticks(lowest * merged, highest * merged if whole else (highest + 1) * merged)
     for tick in across:
         at = x(tick / merged - lowest + (0.5 if whole else 0))
-        canvas.line([(at, floor), (at, floor + 4)], fill=_GREY)
+        canvas.line([(at, floor), (at, floor + 4)], fill=_INK)
         label = _number(tick * histogram.bin_width, across.step * histogram.bin_width)
         canvas.text((at, floor + 6), label, _INK, font, anchor="ma")
 

@@ -1,5 +1,6 @@
 """A histogram's picture shows what it was given, is small, and can be drawn of anything."""
 
+from collections import Counter
 from io import BytesIO
 from itertools import pairwise
 
@@ -10,14 +11,15 @@ from PIL import Image
 
 from laion_coco_assets.evaluation.histograms import Histogram, draw, merging, ticks
 
-FILLED, LINE = (79, 67, 221), (224, 122, 31)
+FILLED, LINE, INK = (108, 98, 239), (196, 98, 16), (117, 121, 127)
+WHITE, DARK = (255, 255, 255), (15, 19, 28)
 
 
 def painted(png: bytes, colour: tuple[int, int, int]) -> int:
     """Pixels of about that colour below the legend; a palette may shift it a little."""
-    picture = Image.open(BytesIO(png)).convert("RGB")
+    picture = Image.open(BytesIO(png)).convert("RGBA")
     pixels = picture.crop((0, 64, *picture.size)).get_flattened_data()
-    return sum(max(abs(one - other) for one, other in zip(pixel, colour, strict=True)) < 12 for pixel in pixels)
+    return sum(max(abs(one - other) for one, other in zip(pixel[:3], colour, strict=True)) < 12 for pixel in pixels)
 
 
 def test_a_panel_each_side_by_side() -> None:
@@ -26,6 +28,27 @@ def test_a_panel_each_side_by_side() -> None:
     assert Image.open(BytesIO(png)).size == (840, 240)
     assert painted(png, FILLED) > 2 * 5_000
     assert painted(png, LINE) == 0
+
+
+def luminance(colour: tuple[int, int, int]) -> float:
+    """Relative luminance, as https://www.w3.org/TR/WCAG22/#dfn-relative-luminance has it."""
+    parts = [part / 255 for part in colour]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_it_is_readable_on_white_and_in_dark_mode() -> None:
+    png = draw([Histogram("score", 0.01, {"all": {1: 100, 2: 100}, "alt text": {2: 1}})])
+    pixels = Counter(Image.open(BytesIO(png)).convert("RGBA").get_flattened_data())
+    (*_, alpha), count = pixels.most_common(1)[0]
+    assert alpha == 0
+    assert count > 420 * 240 / 2
+    assert min(contrast(ink, ground) for ink in (FILLED, LINE, INK) for ground in (WHITE, DARK)) > 3.8
 
 
 def test_two_series_are_scaled_to_their_own_numbers() -> None:
