@@ -25,7 +25,7 @@ def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -
     profile = load_profile(settings.profile)
     pipeline = pipeline_of(profile)
     return dg.Definitions(
-        assets=[build_asset(pipeline, stage, settings.shards_per_run) for stage in pipeline.stages],
+        assets=[build_asset(pipeline, stage, settings.shards_per_run, settings.owners) for stage in pipeline.stages],
         asset_checks=build_checks(pipeline),
         resources=build_resources(settings, profile) | dict(overrides or {}),
         sensors=[new_shards],

@@ -114,6 +114,9 @@ class Settings(BaseModel):
     thumbnails: Annotated[bool, _DAGSTER] = Field(
         default=True, description="Thumbnails beside the example captions in the UI; false keeps images out of events."
     )
+    owners: Annotated[tuple[str, ...], _DAGSTER] = Field(
+        default=(), description="Who answers for the assets, as the UI shows it: addresses, or teams such as team:data."
+    )
     shards_per_run: Annotated[int, _DAGSTER] = Field(
         default=20, ge=1, le=10_000, description="Shards that a backfill puts into one run."
     )
@@ -166,6 +169,17 @@ class Settings(BaseModel):
         except dg.DagsterInvalidDefinitionError:
             raise ValueError("should be a cron schedule, such as 0 * * * *") from None
         return cron
+
+    @field_validator("owners")
+    @classmethod
+    def _are_owners(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
+        import dagster as dg
+
+        try:
+            dg.AssetSpec("any", owners=owners)
+        except dg.DagsterInvalidDefinitionError:
+            raise ValueError("should be addresses, or teams such as team:data") from None
+        return owners
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -47,14 +47,16 @@ def test_a_code_server_can_send_the_definitions(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", shipped_profiles())
 def test_five_stages_share_one_partitions_definition(profile: str) -> None:
-    defs = build_defs(Settings(profile=profile))
+    owners = ("captions@example.com", "team:captions")
+    defs = build_defs(Settings(profile=profile, owners=owners))
     dg.Definitions.validate_loadable(defs)
     graph = defs.resolve_asset_graph()
     assert [key.to_user_string() for key in graph.toposorted_asset_keys] == [stage.value for stage in StageName]
     nodes = [graph.get(key) for key in graph.toposorted_asset_keys]
     assert {node.partitions_def for node in nodes} == {dg.DynamicPartitionsDefinition(name="shards")}
     assert {node.group_name for node in nodes} == {"laion_coco"}
-    assert all(node.description and node.kinds and node.owners and node.code_version for node in nodes)
+    assert all(node.description and node.kinds and node.code_version for node in nodes)
+    assert {tuple(node.owners) for node in nodes} == {owners}
     codes = {node.key.to_user_string(): node.code_version for node in nodes}
     assert codes == fingerprints(load_profile(profile))
     for node in nodes:

@@ -37,6 +37,7 @@ def test_settings_come_from_the_environment() -> None:
         ("LAION_COCO_HOST_SPACING", "nan", "should be"),
         ("LAION_COCO_SCHEDULE_CRON", "61 * * * *", "should be a cron schedule, such as 0 * * * *, not '61 * * * *'"),
         ("LAION_COCO_REFETCH_CRON", "daily at noon", "should be a cron schedule"),
+        ("LAION_COCO_OWNERS", "me", "should be addresses, or teams such as team:data, not ('me',)"),
         ("LAION_COCO_ALLOW_NETWORKS", "everything", "does not appear to be an IPv4 or IPv6 network"),
     ],
 )

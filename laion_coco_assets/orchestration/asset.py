@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,14 +17,15 @@ from laion_coco_assets.stages.stage import Stage
 
 #: The assets' group in the UI.
 GROUP: Final = "laion_coco"
-OWNERS: Final = ["team:captions"]
 
 #: What every stage's step uses: the files, progress, and the removal list that its checks compare published rows with.
 _COMMON_RESOURCES: Final = frozenset({"store", "progress", "removals"})
 
 
-def build_asset(pipeline: Pipeline, stage: type[Stage], shards_per_run: int) -> dg.AssetsDefinition:
-    """The asset of a stage, partitioned by shard."""
+def build_asset(
+    pipeline: Pipeline, stage: type[Stage], shards_per_run: int, owners: Sequence[str] = ()
+) -> dg.AssetsDefinition:
+    """The asset of a stage, partitioned by shard. `owners` are addresses and teams, as `Settings` has them."""
     profile = pipeline.profile
     with warnings.catch_warnings():
         # Both are in beta, and a user cannot change that. Bulk runs need the first; the second links the UI to the
@@ -38,7 +39,7 @@ def build_asset(pipeline: Pipeline, stage: type[Stage], shards_per_run: int) -> 
             deps=[str(name) for name in stage.reads],  # Dagster serialises keys, and refuses an enumeration's members
             partitions_def=SHARDS,
             group_name=GROUP,
-            owners=OWNERS,
+            owners=[*owners],
             kinds=set(stage.kinds),
             pool=stage.pool,
             code_version=pipeline.fingerprints[stage.name],
