@@ -8,6 +8,9 @@ SELECT sample_id, 'the same captions everywhere' AS expected,
 FROM (
     SELECT drawn.sample_id, drawn.shard, image.sha256, drawn.file_fingerprint, drawn.device, drawn.captions, drawn.multiplicities
     FROM blip_candidates AS drawn JOIN fetched_images AS image USING (shard, row)
+    -- Captions of a stale file are those of the images before.
+    JOIN inputs ON inputs.stage = 'blip_candidates' AND inputs.shard = drawn.shard AND inputs.input = 'fetched_images'
+    JOIN files AS source ON source.stage = inputs.input AND source.shard = inputs.shard AND source.content = inputs.content
     WHERE drawn.sample_id IN (SELECT sample_id FROM blip_candidates GROUP BY 1 HAVING count(*) > 1)
 )
 GROUP BY sample_id, sha256, file_fingerprint, device

@@ -45,8 +45,8 @@ def check(
     stale: Annotated[
         Stale,
         typer.Option(
-            help="Shards whose later stages have not run since an earlier one was made again, or whose settings are "
-            "not the profile's: exit with 3, or only name them."
+            help="How stale shards count: fail is exit code 3, warn only names them. A shard is stale when a stage was "
+            "made again and the later ones have not run since, or when it has other settings than the profile."
         ),
     ] = Stale.FAIL,
     verbose: Annotated[
@@ -57,8 +57,8 @@ def check(
 
     A stale shard is not broken: it waits for its stages to run again, as after a refetch. It is named apart.
 
-    Exit codes: 0 no blocking rule failed (warnings may have), 1 a blocking rule failed, 2 a mistake in the call,
-    3 nothing failed, but shards are stale (0 with --stale warn).
+    Exit codes: 0 no blocking rule failed (warnings may have), 1 a blocking rule failed,
+    2 a mistake in the call, 3 no blocking rule failed, but shards are stale (0 with --stale warn).
     """
     from laion_coco_assets.assets import STAGES, pipeline_of
     from laion_coco_assets.checks.results import Status

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from laion_coco_assets.assets import fingerprints
-from laion_coco_assets.checks.check_files import check_shard
+from laion_coco_assets.checks.check_files import check_across, check_shard
 from laion_coco_assets.checks.results import RuleResult, Status
 from laion_coco_assets.checks.rules import all_rules
 from laion_coco_assets.contract.profile_files import load_profile
@@ -22,6 +22,7 @@ from laion_coco_assets_tests.checks.mutations import (
     both,
     metadata,
     ok,
+    plant,
     rows,
     tamper,
     unsorted_tail,
@@ -121,3 +122,11 @@ def test_a_current_published_file_beside_an_older_ledger_is_broken(store: ShardS
     results = check(store)
     assert names(results, Status.FAILED) == {"ledger_fingerprint"}
     assert names(results, Status.STALE) == set()
+
+
+def test_captions_of_a_stale_file_are_not_compared_across_shards(store: ShardStore) -> None:
+    plant(store, "blip_candidates_same_everywhere")
+    shards = [SHARD, "again"]
+    assert names(check_across(store, shards, all_rules()), Status.FAILED) == {"blip_candidates_same_everywhere"}
+    tamper(store, StageName.FETCHED_IMAGES, metadata(content="again"), "again")
+    assert names(check_across(store, shards, all_rules()), Status.FAILED) == set()
