@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import yaml
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 300.0
@@ -116,10 +117,21 @@ class DagsterServer:
 
 
 @contextmanager
-def dagster_server(home: Path, settings: Mapping[str, str]) -> Iterator[DagsterServer]:
-    """`dg dev` from the checkout, as a user starts it, until the block ends."""
+def dagster_server(
+    home: Path, settings: Mapping[str, str], instance: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[DagsterServer]:
+    """`dg dev` from the checkout, as a user starts it, until the block ends.
+
+    Args:
+        home: DAGSTER_HOME. It must not exist.
+        settings: environment variables of the deployment.
+        instance: values that replace those of the shipped dagster.yaml, by section and key.
+    """
     home.mkdir(parents=True)
-    shutil.copy(ROOT / "dagster.yaml", home)
+    configuration = yaml.safe_load((ROOT / "deployment" / "dagster.yaml").read_text())
+    for section, values in (instance or {}).items():
+        configuration[section].update(values)
+    (home / "dagster.yaml").write_text(yaml.safe_dump(configuration))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

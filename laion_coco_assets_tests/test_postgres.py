@@ -31,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A DAGSTER_HOME as docs/OPERATIONS.md makes it, its database alive."""
     home = tmp_path / "home"
     home.mkdir()
-    shipped = (ROOT / "dagster.yaml", ROOT / "deployment" / "dagster-postgres.yaml")
+    shipped = [ROOT / "deployment" / name for name in ("dagster.yaml", "dagster-postgres.yaml")]
     (home / "dagster.yaml").write_text("".join(file.read_text() for file in shipped))
     with postgres_server() as variables:
         for name, value in variables.items():
