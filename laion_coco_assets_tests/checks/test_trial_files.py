@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_coco_assets.assets import fingerprints
+from laion_coco_assets.assets import fingerprints, pipeline_of
 from laion_coco_assets.contract.profile_files import load_profile
 from laion_coco_assets.contract.stage_info import StageKey
 from laion_coco_assets.contract.stage_names import StageName
@@ -40,7 +40,7 @@ def test_a_trials_file_has_the_fingerprint_of_its_trial(
         with stage_writer(ShardStore(tmp_path), StageKey(STAGE, shard, fingerprint, {"source": "any"})) as writer:
             writer.describe(**said)
     resources = {"store": ShardStoreResource(data_dir=str(tmp_path)), "removals": RemovalsResource()}
-    checks = build_checks(PROFILE, dg.DynamicPartitionsDefinition(name="shards"))
+    checks = build_checks(pipeline_of(PROFILE))
     defs = dg.Definitions(asset_checks=checks, resources=resources)
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=set(), asset_check_selection={KEY})
     with dg.DagsterInstance.ephemeral() as instance:
