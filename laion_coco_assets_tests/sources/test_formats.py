@@ -153,16 +153,16 @@ def test_a_further_format_may_take_whole_folders(tmp_path: Path) -> None:
     assert list(shard.images(2)) == [b"on"]
 
 
-def test_dagster_reads_a_format_that_the_resource_names(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('base = "demo"\nname = "mine"\n')
+def test_dagster_reads_a_format_that_the_profile_names(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f'base = "demo"\nname = "mine"\nsources = ["{CSV}"]\n')
     (tmp_path / "s.csv").write_text("url,text\nno URL,x\n")
-    settings = Settings(profile=str(tmp_path / "mine.toml"), data_dir=str(tmp_path / "out"))
+    settings = Settings(profile=str(tmp_path / "mine.toml"), data_dir=str(tmp_path / "out"), source=str(tmp_path))
     source = SourceResource(source=str(tmp_path), formats=[CSV])
     assert list(source.shards()) == ["s"]
     assert source.shard("s") == source.shards()["s"]
     with pytest.raises(SourceError, match="shard 'z' is not in the source"):
         source.shard("z")
-    defs = build_defs(settings, {"progress": NoProgress(), "source": source})
+    defs = build_defs(settings, {"progress": NoProgress()})
     stage = StageName.FETCHED_IMAGES
     assets: list[Any] = [asset for asset in defs.assets or () if getattr(asset, "key", None) == dg.AssetKey(stage)]
     with dg.DagsterInstance.ephemeral() as instance:
