@@ -30,8 +30,8 @@ def with_extensions(profile: Profile, built_in: tuple[type[Stage], ...]) -> tupl
     stages = list(built_in)
     for dotted_path in profile.stages:
         stage = load_object(dotted_path, "stages")
-        taken = {each.name for each in with_side_files(stages)}
-        problem = _problem(stage, {each.name: each for each in stages}, taken)
+        taken = {file.name for file in with_side_files(stages)}
+        problem = _problem(stage, {known.name: known for known in stages}, taken)
         if problem:
             raise ProfileError(f"stages: {dotted_path!r} {problem}")
         stages.append(stage)
@@ -72,7 +72,7 @@ def _rows_problem(stage: type[Stage], earlier: Mapping[str, type[Stage]]) -> str
     source = stage.rows_of.stage
     if source not in stage.reads:
         return f"has rows of {source}, which is not among its `reads`"
-    for each in (stage, earlier[source]):
-        if missing := _ROW_COLUMNS.difference(column.name for column in each.columns):
-            return f"has `rows_of`, but {each.name} has no column {' and '.join(sorted(missing))}"
+    for side in (stage, earlier[source]):
+        if missing := _ROW_COLUMNS.difference(column.name for column in side.columns):
+            return f"has `rows_of`, but {side.name} has no column {' and '.join(sorted(missing))}"
     return ""

@@ -74,4 +74,4 @@ class Pipeline:
 
 def with_side_files(stages: Sequence[type[Stage]]) -> list[type[Stage]]:
     """The stages, each followed by what is written with it."""
-    return [each for stage in stages for each in (stage, *stage.side_files)]
+    return [file for stage in stages for file in (stage, *stage.side_files)]
