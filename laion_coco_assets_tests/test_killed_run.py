@@ -12,7 +12,7 @@ import pytest
 from laion_coco_assets.demo.resources import write_demo_source
 from laion_coco_assets_tests.dagster_server import DagsterServer, dagster_server, wait_for
 
-SHARD = "demo-00000"
+SHARDS = ("demo-00000", "demo-00001")  # one for each test that ends a run: its work is at its beginning
 SAMPLES = 200  # rows of the demo's corpus, in two shards
 FREE_AFTER_S = 15  # long enough to see that the run has ended and its slot is still taken
 POOL = "gpu"
@@ -29,14 +29,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[DagsterServer]:
-    """A shard whose images are fetched, under the shipped instance with shorter waits of run monitoring."""
+    """Shards whose images are fetched, under the shipped instance with shorter waits of run monitoring."""
     data = folder / "data"
     write_demo_source(data / "source", SAMPLES)
     settings = {"LAION_COCO_DATA_DIR": str(data), "LAION_COCO_PROFILE": "demo"}
     waits = {"run_monitoring": {"free_slots_after_run_end_seconds": FREE_AFTER_S, "poll_interval_seconds": 1}}
     with dagster_server(folder / "home", settings, waits) as server:
         server.laion_coco("shards", "add")
-        assert server.wait_for_run(server.launch(SHARD, ["fetched_images"])) == "SUCCESS"
+        for shard in SHARDS:
+            assert server.wait_for_run(server.launch(shard, ["fetched_images"])) == "SUCCESS"
         yield server
 
 
@@ -52,15 +53,15 @@ def holders(instance: dg.DagsterInstance) -> set[str]:
     return set(instance.event_log_storage.get_concurrency_info(POOL).active_run_ids)
 
 
-def launch_until_it_holds_the_pool(server: DagsterServer, instance: dg.DagsterInstance) -> str:
+def launch_until_it_holds_the_pool(server: DagsterServer, instance: dg.DagsterInstance, shard: str) -> str:
     """A run that is inside the step of a model. Returns its id."""
-    run_id = server.launch(SHARD, MODELS)
+    run_id = server.launch(shard, MODELS)
     wait_for("the step that holds the pool", lambda: True if holders(instance) == {run_id} else None)
     return run_id
 
 
 def test_a_killed_run_gives_its_slot_back(server: DagsterServer, instance: dg.DagsterInstance, folder: Path) -> None:
-    run_id = launch_until_it_holds_the_pool(server, instance)
+    run_id = launch_until_it_holds_the_pool(server, instance, SHARDS[0])
     messages = [entry.message for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)]
     (process,) = re.findall(r"Started process for run \(pid: (\d+)\)", "\n".join(messages))
     os.kill(int(process), signal.SIGKILL)
@@ -72,7 +73,7 @@ def test_a_killed_run_gives_its_slot_back(server: DagsterServer, instance: dg.Da
 
 
 def test_a_cancelled_run_gives_its_slot_back(server: DagsterServer, instance: dg.DagsterInstance) -> None:
-    run_id = launch_until_it_holds_the_pool(server, instance)
+    run_id = launch_until_it_holds_the_pool(server, instance, SHARDS[1])
     ended = server.query("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
     assert ended["terminateRun"]["__typename"] == "TerminateRunSuccess"
     assert server.wait_for_run(run_id) == "CANCELED"
@@ -80,4 +81,4 @@ def test_a_cancelled_run_gives_its_slot_back(server: DagsterServer, instance: dg
 
 
 def test_the_next_run_takes_the_slot(server: DagsterServer) -> None:
-    assert server.wait_for_run(server.launch(SHARD, MODELS)) == "SUCCESS"
+    assert server.wait_for_run(server.launch(SHARDS[0], MODELS)) == "SUCCESS"
