@@ -19,7 +19,7 @@ RENAMED = {
     "alt_text_similarity_rn50x64": "alt_text_final_similarity",
 }
 #: Columns that change with every setting or stage version.
-IGNORED = {"fingerprint"}
+IGNORED = {"fingerprint", "detail"}
 FOLDERS = ("fetched_images", "blip_candidates", "clip_l_top5", "rn50x64_final", "published", "ledger")
 
 
