@@ -3,7 +3,7 @@
     uv run python tools/compare_data.py OLD NEW
 
 Renamed columns are compared under their new names. Columns that only one side has are listed and not compared. Fingerprints
-are not compared. The exit code is 1 when a value differs.
+and details, which are words for people, are not compared. The exit code is 1 when a value differs.
 """
 
 import sys
