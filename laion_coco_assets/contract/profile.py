@@ -72,8 +72,11 @@ class _ModelSource(_Section):
 
     @property
     def label(self) -> str:
-        """The model's name for people: on the data card, over the columns of pages, in the titles of histograms."""
-        return self.name
+        """The model's name for people: on the data card, over the columns of pages, in the titles of histograms.
+
+        A hub's name without the owner before its slash.
+        """
+        return self.name.rpartition("/")[2] or self.name
 
     @model_validator(mode="after")
     def _options_have_a_type(self) -> Self:
@@ -103,11 +106,6 @@ class RankerSource(_ModelSource):
     pretrained: str = Field(default="", description="open_clip's tag of the weights")
     revision: str = Field(default="main", min_length=1, description="commit of the hub repository open_clip names")
     path: Path | None = Field(default=None, strict=False, description="a local folder or file instead of the hub")
-
-    @property
-    def label(self) -> str:
-        """The ranker's name for people: on the data card, over the columns of pages, in the titles of histograms."""
-        return self.name
 
     @model_validator(mode="after")
     def _open_clip_names_weights(self) -> Self:

@@ -35,7 +35,9 @@ img {{ display: block; margin: 0 auto; max-width: 100%; height: 200px; object-fi
 .small {{ font-size: .82rem; opacity: .75; margin: .15rem 0; }}
 table {{ border-collapse: collapse; width: 100%; font-size: .82rem; margin-top: .4rem; }}
 td, th {{ border-top: 1px solid var(--line); padding: .12rem .3rem; text-align: left; font-weight: normal; }}
-td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+td.n {{ white-space: nowrap; }}
+th.n {{ max-width: 9rem; overflow-wrap: break-word; }}
 tr.won td {{ font-weight: 600; }}
 </style></head><body>
 <header>

@@ -91,7 +91,7 @@ def test_examples_show_published_samples_with_their_pictures(demo: DemoRun) -> N
     first = next(stage_rows(demo.store, StageName.PUBLISHED, demo.shards[0]))
     assert f"| {first['top_caption']} | {max(first['final_similarities']):.3f} |" in shown
     head, rule, *_ = shown.splitlines()
-    score = "score by laion-coco-demo/rn50x64"
+    score = "score by rn50x64"
     assert head == f"| image | top_caption | {score} | alt text | {score} | URL |"
     assert rule == "| --- | --- | ---: | --- | ---: | --- |"
 
@@ -105,7 +105,7 @@ def test_examples_name_the_ranker_that_decided_and_the_alt_text_that_is_missing(
     tamper(copy, StageName.PUBLISHED, rows(change), shard)
     profile = PROFILE.model_copy(update={"final": None})
     head, _, *lines = examples(copy, shard, profile=profile).splitlines()
-    assert head.count("| score by laion-coco-demo/clip_l |") == 2
+    assert head.count("| score by clip_l |") == 2
     assert all("| \\(none\\) |  | `" in line for line in lines)
     first = next(stage_rows(copy, StageName.PUBLISHED, shard))
     assert f"| {first['all_similarities'][0]:.3f} |" in lines[0]
